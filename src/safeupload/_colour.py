@@ -1,0 +1,80 @@
+"""From whatever colour space the picture is in to sRGB."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections import OrderedDict
+from typing import Final
+
+from PIL import Image, ImageCms
+
+# Device classes that describe pixels: display, scanner, printer and colour space. Not device links, named colours and
+# abstract profiles. Source: ICC.1:2022, section 7.2.
+_CLASSES: Final = frozenset({b"mntr", b"scnr", b"prtr", b"spac"})
+_MODES: Final = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
+_CACHED: Final = 16  # transforms; a site meets a handful of profiles (sRGB, Display P3, Adobe RGB ...), up to 2 MB each
+
+
+def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """
+    Return the picture (L, RGB or CMYK) as RGB in sRGB.
+
+    A profile that is broken, or belongs to another kind of picture, is ignored, as browsers ignore it.
+    """
+    mode = _profile_mode(icc) if icc else None
+    if icc is None or mode is None:
+        return image.convert("RGB")
+    if image.mode == "L" and mode == "RGB":
+        image = image.convert("RGB")
+    if image.mode != mode:
+        return image.convert("RGB")
+    transform = _TRANSFORMS.get(icc, mode)
+    if transform is None:
+        return image.convert("RGB")
+    return transform.apply(image)
+
+
+def _profile_mode(icc: bytes) -> str | None:
+    """Return the Pillow mode that the profile is for, None if its header makes no sense."""
+    if len(icc) < 132 or icc[36:40] != b"acsp" or icc[12:16] not in _CLASSES:  # noqa: PLR2004 - header and tag count
+        return None
+    return _MODES.get(icc[16:20])
+
+
+class _Transforms:
+    """Builds each transform once: that takes milliseconds, applying it to a small picture one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[bytes, ImageCms.ImageCmsTransform | None] = OrderedDict()
+
+    def get(self, icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+        """Return the transform to sRGB, None if the profile is broken."""
+        key = hashlib.sha256(icc).digest()
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        transform = _build(icc, mode)
+        with self._lock:
+            self._cache[key] = transform
+            if len(self._cache) > _CACHED:
+                self._cache.popitem(last=False)
+        return transform
+
+
+_TRANSFORMS: Final = _Transforms()
+
+
+def _build(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Build a transform, or return None if the profile is broken."""
+    # Threads share a transform, so it must not cache its last pixel; black points are matched as Photoshop does.
+    flags = ImageCms.Flags.NOCACHE | ImageCms.Flags.BLACKPOINTCOMPENSATION
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        return ImageCms.ImageCmsTransform(profile, srgb, mode, "RGB", ImageCms.Intent.PERCEPTUAL, flags=flags)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None

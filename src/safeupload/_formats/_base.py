@@ -1,0 +1,99 @@
+"""What the format modules share: the result of a rebuild, and the checks against a policy."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from safeupload.errors import TooComplex, TooManyPixels
+
+if TYPE_CHECKING:
+    from safeupload.policy import Policy
+
+#: Output of one step of a bounded inflate; the smaller, the less memory a bomb gets.
+_INFLATE_STEP: Final = 1 << 16
+
+
+class Malformed(Exception):  # noqa: N818 - never leaves the library: it becomes the cause of a Corrupt
+    """The file breaks a rule of its format; the text says which, for the log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """
+    A file that we wrote ourselves, with everything its decoder must not have to find out.
+
+    `canvas` is the size of the picture as stored, `frame` the box (left, top, right, bottom) of it that `data` covers:
+    the first frame of an animation may be smaller than the canvas. `pixel_bytes` is what the decoder takes a pixel of
+    the frame, `fixed_bytes` what it takes besides. `transparency` is what Pillow calls so: alpha per palette entry, or
+    the sample(s) that mean "transparent", in the decoded depth.
+    """
+
+    format: str
+    canvas: tuple[int, int]
+    frame: tuple[int, int, int, int]
+    data: bytes = field(repr=False)
+    pixel_bytes: int
+    fixed_bytes: int = 0
+    scalable: bool = False
+    orientation: int = 1
+    icc: bytes | None = field(default=None, repr=False)
+    transparency: bytes | int | tuple[int, int, int] | None = None
+    animated: bool = False
+    has_alpha: bool = False
+
+    def decode_bytes(self, scale: int) -> int:
+        """Return the memory a decode at 1/`scale` needs, in bytes."""
+        left, top, right, bottom = self.frame
+        return self.fixed_bytes + self.pixel_bytes * -(-(right - left) // scale) * -(-(bottom - top) // scale)
+
+
+def check_pixels(width: int, height: int, policy: Policy) -> None:
+    """Raise `Malformed` for an empty picture, `TooManyPixels` for one above the policy."""
+    if width < 1 or height < 1:
+        msg = f"a picture of {width} x {height} pixels"
+        raise Malformed(msg)
+    if width * height > policy.max_pixels:
+        raise TooManyPixels(width * height, policy.max_pixels)
+
+
+class Allowance:
+    """Counts something down and raises `TooComplex` when there is too much of it."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        """Allow `limit` of `what`."""
+        self._what = what
+        self._limit = limit
+        self._left = limit
+
+    @property
+    def left(self) -> int:
+        """How much may still come."""
+        return self._left
+
+    def take(self, count: int = 1) -> None:
+        """Take `count` off, or raise `TooComplex`."""
+        self._left -= count
+        if self._left < 0:
+            raise TooComplex(self._what, self._limit)
+
+
+def inflate(data: bytes, allowance: Allowance, *, keep: bool) -> bytes | None:
+    """
+    Inflate a zlib stream within the allowance; return its bytes if `keep`, None if it is broken or not kept.
+
+    Raises `TooComplex` as soon as the output exceeds the allowance, having held no more than that.
+    """
+    stream = zlib.decompressobj()
+    parts = []
+    pending = data
+    try:
+        while not stream.eof and (piece := stream.decompress(pending, min(_INFLATE_STEP, allowance.left + 1))):
+            allowance.take(len(piece))
+            if keep:
+                parts.append(piece)
+            pending = stream.unconsumed_tail
+    except zlib.error:
+        return None
+    return b"".join(parts) if keep and stream.eof else None

@@ -1,0 +1,352 @@
+"""
+JPEG: baseline, extended and progressive, 8 bits, 1, 3 or 4 components; of an MPO the first picture.
+
+Source: ITU-T T.81; the JFIF and Adobe rules as libjpeg applies them (jdapimin.c, default_decompress_parms).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from safeupload._formats._base import Allowance, Malformed, Rebuilt, check_pixels
+from safeupload._formats._exif import read_orientation
+from safeupload.errors import FormatNotAllowed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from safeupload.policy import Policy
+
+NAME: Final = "JPEG"
+
+_SOI, _EOI, _SOS, _DQT, _DHT, _DRI = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
+_APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
+_PROGRESSIVE: Final = 0xC2
+_FRAMES: Final = frozenset({0xC0, 0xC1, _PROGRESSIVE})
+_OTHER_FRAMES: Final = {
+    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless JPEG"),
+    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE, 0xDE, 0xDF), "hierarchical JPEG"),
+    **dict.fromkeys((0xC9, 0xCA), "arithmetic-coded JPEG"),
+}
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RSTn have no length
+_SKIPPED: Final = frozenset({0xC8, 0xCC, 0xDC, *range(0xE0, 0xFF)})  # JPG, DAC, DNL, APPn, JPGn, COM
+
+# No quantifier in either: `\xff+` would be quadratic on a run of 0xFF.
+_NEXT_MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
+_SCAN_END: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+# A search holds the GIL until it returns; the slowest input takes about 8 ns a byte, so this is some 2 ms at a time.
+_WINDOW: Final = 1 << 18
+
+# A single-scan file is given no EOI, since libjpeg pads what is missing before an EOI with grey and only warns; without
+# one it asks for more and Pillow reports the truncation. Its bit buffer looks 64 bits ahead, so that many must follow:
+# one bits, since no Huffman code consists of ones alone, so that padding cannot pass for picture.
+_LOOKAHEAD: Final = b"\xff\x00" * 8
+
+_JFIF: Final = b"\xff\xe0\x00\x10JFIF\0\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+_BLOCK_BYTES: Final = 64 * 2  # libjpeg keeps a 16-bit coefficient a sample of every multi-scan picture
+_PIXEL_BYTES: Final = {1: 1, 3: 4, 4: 4}  # Pillow's L, RGB and CMYK, by number of components
+_COEFFICIENTS: Final = 64
+_TABLES: Final = 4  # quantization, DC and AC Huffman tables are numbered 0 to 3
+
+
+def recognise(head: bytes) -> bool:
+    """Tell whether the file begins like a JPEG."""
+    return head.startswith(b"\xff\xd8\xff")
+
+
+def rebuild(data: bytes, policy: Policy) -> Rebuilt:
+    """
+    Return a JPEG with the first picture's tables, frame and scans, and nothing else.
+
+    Raises `Malformed`, `FormatNotAllowed` (arithmetic, lossless, hierarchical, 12 bit), `TooManyPixels` and
+    `TooComplex` ("chunks", "scans", "metadata").
+    """
+    picture = _Picture(policy)
+    chunks = Allowance("chunks", policy.max_chunks)
+    position = 2
+    while True:
+        marker, position = _next_marker(data, position)
+        chunks.take()
+        if marker == _EOI:
+            break
+        if marker in _ALONE:
+            continue
+        segment, position = _segment(data, position)
+        if marker == _SOS:
+            entropy, position = _entropy(data, position)
+            picture.add_scan(segment, entropy)
+            if picture.complete:
+                break
+        else:
+            picture.add_segment(marker, segment)
+    return picture.rebuilt()
+
+
+def _find(pattern: re.Pattern[bytes], data: bytes, position: int) -> int:
+    """Return where the two-byte pattern next matches, or the end of the data; never hold the GIL for long."""
+    for start in range(position, len(data), _WINDOW):
+        if match := pattern.search(data, start, start + _WINDOW + 1):
+            return match.start()
+    return len(data)
+
+
+def _next_marker(data: bytes, position: int) -> tuple[int, int]:
+    """Return the next marker and the position behind it, skipping fill bytes and junk as decoders do."""
+    start = _find(_NEXT_MARKER, data, position)
+    if start == len(data):
+        msg = "ends without EOI"
+        raise Malformed(msg)
+    return data[start + 1], start + 2
+
+
+def _segment(data: bytes, position: int) -> tuple[bytes, int]:
+    """Return the body of the segment whose length field stands at the position, and the position behind it."""
+    length = int.from_bytes(data[position : position + 2], "big")
+    end = position + length
+    if length < 2 or end > len(data):  # noqa: PLR2004 - the length field counts itself
+        msg = f"segment of length {length} at {position}"
+        raise Malformed(msg)
+    return data[position + 2 : end], end
+
+
+def _entropy(data: bytes, position: int) -> tuple[memoryview, int]:
+    """Return the entropy-coded data that begins at the position, without fill bytes, and where its marker stands."""
+    marker = end = _find(_SCAN_END, data, position)
+    if data[end - 1] == 0xFF:  # noqa: PLR2004 - a fill byte; what follows it in our file is no marker any more
+        end = position + len(data[position:end].rstrip(b"\xff"))
+    return memoryview(data)[position:end], marker
+
+
+class _Component(NamedTuple):
+    """One component of the frame, with the size of its block grid."""
+
+    horizontal: int
+    vertical: int
+    alone: int  # blocks in a scan of this component alone
+    padded: int  # blocks kept in memory: whole MCUs
+
+
+class _Frame(NamedTuple):
+    """The frame header (SOFn)."""
+
+    marker: int
+    body: bytes
+    width: int
+    height: int
+    components: dict[int, _Component]
+
+    @property
+    def progressive(self) -> bool:
+        return self.marker == _PROGRESSIVE
+
+
+@dataclass
+class _Picture:
+    """What has been read so far, and the file that is being written from it."""
+
+    policy: Policy
+    frame: _Frame | None = None
+    jfif: bool = False
+    adobe: bytes | None = None
+    exif: bytes = b""
+    icc: dict[int, bytes] = field(default_factory=dict)
+    icc_broken: bool = False
+    tables: dict[tuple[int, int], bytes] = field(default_factory=dict)  # read, not yet written
+    scans: list[bytes | memoryview] = field(default_factory=list)
+    coded: dict[int, list[int | None]] = field(default_factory=dict)  # lowest bit coded so far, by component
+
+    def __post_init__(self) -> None:
+        """Set the allowances up."""
+        self._scans_left = Allowance("scans", self.policy.max_scans)
+        self._blocks_left = Allowance("scans", self.policy.max_scan_blocks)
+        self._metadata_left = Allowance("metadata", self.policy.max_metadata_bytes)
+
+    # --- reading
+
+    def add_segment(self, marker: int, body: bytes) -> None:
+        """Take in a segment other than a scan."""
+        if marker in _FRAMES:
+            self._add_frame(marker, body)
+        elif marker in _OTHER_FRAMES:
+            raise FormatNotAllowed(_OTHER_FRAMES[marker], self.policy.formats)
+        elif marker == _DQT:
+            self._add_tables(_DQT, _quantization_tables(body))
+        elif marker == _DHT:
+            self._add_tables(_DHT, _huffman_tables(body))
+        elif marker == _DRI:
+            if len(body) != 2:  # noqa: PLR2004 - a 16-bit interval
+                msg = "restart interval of the wrong length"
+                raise Malformed(msg)
+            self.tables[_DRI, 0] = body
+        elif marker == _APP0:
+            self.jfif = self.jfif or (body.startswith(b"JFIF\0") and len(body) >= 14)  # noqa: PLR2004 - as libjpeg asks
+        elif marker == _APP1:
+            if body.startswith(b"Exif\0\0") and not self.exif:
+                self.exif = body
+        elif marker == _APP2:
+            if body.startswith(b"ICC_PROFILE\0"):
+                self._add_profile(body[12:])
+        elif marker == _APP14:
+            if body.startswith(b"Adobe") and len(body) >= 12:  # noqa: PLR2004 - as libjpeg asks
+                self.adobe = body[:12]
+        elif marker not in _SKIPPED:
+            msg = f"marker {marker:#x} where none belongs"
+            raise Malformed(msg)
+
+    def _add_tables(self, kind: int, tables: Iterator[tuple[int, bytes]]) -> None:
+        for number, table in tables:
+            self.tables[kind, number] = table
+
+    def _add_profile(self, body: bytes) -> None:
+        """Note one part of the ICC profile: its number, how many there are, and the bytes."""
+        self._metadata_left.take(len(body))
+        if len(body) < 2 or body[0] in self.icc:  # noqa: PLR2004
+            self.icc_broken = True
+        else:
+            self.icc[body[0]] = body[1:]
+
+    def _add_frame(self, marker: int, body: bytes) -> None:
+        if self.frame is not None:
+            msg = "two frame headers"
+            raise Malformed(msg)
+        if len(body) < 6 or len(body) != 6 + 3 * body[5]:  # noqa: PLR2004
+            msg = "frame header of the wrong length"
+            raise Malformed(msg)
+        precision, height, width, count = struct.unpack_from(">BHHB", body)
+        if precision == 12:  # noqa: PLR2004 - the other precision there is; Pillow's libjpeg is built for 8
+            raise FormatNotAllowed("12-bit JPEG", self.policy.formats)
+        if precision != 8 or count not in _PIXEL_BYTES:  # noqa: PLR2004
+            msg = f"{count} components of {precision} bits"
+            raise Malformed(msg)
+        check_pixels(width, height, self.policy)
+        sampling = {number: (both >> 4, both & 15) for number, both, _ in struct.iter_unpack("3B", body[6:])}
+        if len(sampling) != count or not all(1 <= h <= 4 and 1 <= v <= 4 for h, v in sampling.values()):  # noqa: PLR2004
+            msg = "components of the same number, or sampling factors out of range"
+            raise Malformed(msg)
+        across, down = max(h for h, _ in sampling.values()), max(v for _, v in sampling.values())
+        columns, rows = -(-width // (8 * across)), -(-height // (8 * down))
+        components = {
+            number: _Component(h, v, -(-width * h // (8 * across)) * -(-height * v // (8 * down)), columns * h * rows * v)
+            for number, (h, v) in sampling.items()
+        }
+        self.frame = _Frame(marker, body, width, height, components)
+        self.coded = {number: [None] * _COEFFICIENTS for number in components}
+
+    def add_scan(self, header: bytes, entropy: memoryview) -> None:
+        """Take in a scan: check what it says it codes, and write it behind the tables it needs."""
+        frame = self.frame
+        if frame is None:
+            msg = "a scan before the frame header"
+            raise Malformed(msg)
+        numbers, first, last, high, low = _scan_header(header)
+        if len(set(numbers)) != len(numbers) or not set(numbers) <= frame.components.keys():
+            msg = "a scan of components that the frame does not have"
+            raise Malformed(msg)
+        self._scans_left.take()
+        parts = [frame.components[number] for number in numbers]
+        self._blocks_left.take(parts[0].alone if len(parts) == 1 else sum(part.padded for part in parts))
+        if frame.progressive:
+            if first > last or last >= _COEFFICIENTS or (first == 0) != (last == 0) or (first and len(parts) > 1):
+                msg = f"a scan of coefficients {first} to {last} of {len(parts)} components"
+                raise Malformed(msg)
+        else:
+            first, last, low = 0, _COEFFICIENTS - 1, 0
+            if any(self.coded[number][0] is not None for number in numbers):
+                msg = "a component coded twice"
+                raise Malformed(msg)
+        for number in numbers:
+            self.coded[number][first : last + 1] = [low] * (last + 1 - first)
+        self._write_scan(frame, header, entropy)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a sequential picture has all its components, so that whatever follows is not part of it."""
+        return self.frame is not None and not self.frame.progressive and self._all_coded()
+
+    def _all_coded(self) -> bool:
+        return all(set(low) == {0} for low in self.coded.values())
+
+    # --- writing
+
+    def _write_scan(self, frame: _Frame, header: bytes, entropy: memoryview) -> None:
+        is_first = not self.scans
+        self.scans += (_marked(kind, body) for (kind, _), body in self.tables.items())
+        self.tables.clear()
+        if is_first:
+            self.scans.append(_marked(frame.marker, frame.body))
+        self.scans += (_marked(_SOS, header), entropy)
+
+    def rebuilt(self) -> Rebuilt:
+        """Return the file, or raise `Malformed` if a part of the picture is missing."""
+        frame = self.frame
+        if frame is None or not self._all_coded():
+            msg = "scans are missing"
+            raise Malformed(msg)
+        single = self._scans_left.left == self.policy.max_scans - 1 and not frame.progressive
+        data = b"".join(
+            (
+                b"\xff\xd8",
+                _JFIF if self.jfif else b"",
+                _marked(_APP14, self.adobe) if self.adobe else b"",
+                *self.scans,
+                _LOOKAHEAD if single else b"\xff\xd9",
+            ),
+        )
+        return Rebuilt(
+            format=NAME,
+            canvas=(frame.width, frame.height),
+            frame=(0, 0, frame.width, frame.height),
+            data=data,
+            pixel_bytes=_PIXEL_BYTES[len(frame.components)],
+            fixed_bytes=0 if single else _BLOCK_BYTES * sum(part.padded for part in frame.components.values()),
+            scalable=True,
+            orientation=read_orientation(self.exif),
+            icc=self._profile(),
+        )
+
+    def _profile(self) -> bytes | None:
+        """Return the ICC profile if all its parts are there, once each."""
+        count = next(iter(self.icc.values()), b"\0")[0]
+        if self.icc_broken or not count or set(self.icc) != set(range(1, count + 1)):
+            return None
+        return b"".join(self.icc[number][1:] for number in range(1, count + 1))
+
+
+def _marked(marker: int, body: bytes) -> bytes:
+    """Return a segment."""
+    return b"\xff%c%c%c%b" % (marker, (len(body) + 2) >> 8, (len(body) + 2) & 255, body)
+
+
+def _quantization_tables(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the bytes of each table in a DQT segment."""
+    while body:
+        length = 129 if body[0] >> 4 else 65
+        if body[0] & 15 >= _TABLES or len(body) < length:
+            msg = "quantization table out of bounds"
+            raise Malformed(msg)
+        yield body[0] & 15, body[:length]
+        body = body[length:]
+
+
+def _huffman_tables(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the number (with the class, DC or AC) and the bytes of each table in a DHT segment."""
+    while body:
+        length = 17 + sum(body[1:17])
+        if body[0] & 0xEF >= _TABLES or len(body) < length:
+            msg = "Huffman table out of bounds"
+            raise Malformed(msg)
+        yield body[0], body[:length]
+        body = body[length:]
+
+
+def _scan_header(body: bytes) -> tuple[bytes, int, int, int, int]:
+    """Return component numbers, first and last coefficient, high and low bit of a scan header (SOS)."""
+    count = body[0] if body else 0
+    if not 1 <= count <= 4 or len(body) != 4 + 2 * count:  # noqa: PLR2004
+        msg = "scan header of the wrong length"
+        raise Malformed(msg)
+    first, last, bits = body[-3:]
+    return body[1 : 1 + 2 * count : 2], first, last, bits >> 4, bits & 15

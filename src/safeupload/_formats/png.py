@@ -1,0 +1,196 @@
+"""
+PNG: all colour types and depths, interlaced or not; of an APNG the default image.
+
+Source: PNG, third edition (W3C, 2025). Of the ancillary chunks tRNS, iCCP and eXIf are read; text is not, but inflated
+within an allowance, since a bomb in it is meant for whoever reads the file next.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from safeupload._formats._base import Allowance, Malformed, Rebuilt, check_pixels, inflate
+from safeupload._formats._exif import read_orientation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from safeupload.policy import Policy
+
+NAME: Final = "PNG"
+
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
+_DEPTHS: Final = {_GRAY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GRAY_ALPHA: (8, 16), _RGB_ALPHA: (8, 16)}
+_PIXEL_BYTES: Final = {_GRAY: 1, _RGB: 4, _PALETTE: 1, _GRAY_ALPHA: 4, _RGB_ALPHA: 4}  # of Pillow's modes; I;16 takes 2
+_MAX_LENGTH: Final = (1 << 31) - 1
+_CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_ENTRIES: Final = 256
+
+
+def recognise(head: bytes) -> bool:
+    """Tell whether the file begins like a PNG."""
+    return head.startswith(_SIGNATURE)
+
+
+def rebuild(data: bytes, policy: Policy) -> Rebuilt:
+    """
+    Return a PNG of IHDR, PLTE, one IDAT and IEND.
+
+    Raises `Malformed`, `TooManyPixels` and `TooComplex` ("chunks", "frames", "metadata").
+    """
+    metadata = Allowance("metadata", policy.max_metadata_bytes)
+    frames = Allowance("frames", policy.max_frames)
+    header: _Header | None = None
+    palette = key = exif = b""
+    icc: bytes | None = None
+    pixels: list[memoryview] = []
+    in_pixels = is_animation = False
+    frame_count = 0
+    for name, body in _chunks(data, policy):
+        if header is None:
+            header = _Header(name, body, policy)
+        elif name == b"IHDR" or (name not in _CRITICAL and not name[0] & 0x20):
+            msg = f"chunk {name!r} where none belongs"
+            raise Malformed(msg)
+        elif name == b"IDAT":
+            if pixels and not in_pixels:
+                msg = "IDAT chunks are not consecutive"
+                raise Malformed(msg)
+            pixels.append(body)
+        elif name == b"PLTE":
+            if palette or pixels or not body or len(body) % 3 or len(body) > 3 * _ENTRIES:
+                msg = "palette out of place or of the wrong length"
+                raise Malformed(msg)
+            palette = bytes(body)
+        elif name == b"tRNS" and not pixels:
+            key = bytes(body)
+        elif name == b"iCCP" and not pixels:
+            icc = inflate(body[bytes(body).find(b"\0") + 2 :], metadata, keep=True)
+        elif name in {b"zTXt", b"iTXt"}:
+            inflate(_compressed_text(name, bytes(body)), metadata, keep=False)
+        elif name == b"eXIf":
+            exif = exif or bytes(body)
+        elif name == b"acTL":
+            is_animation = is_animation or not pixels
+        elif name == b"fcTL":
+            frames.take()
+            frame_count += 1
+        in_pixels = name == b"IDAT"
+    if header is None or not pixels or (header.kind == _PALETTE and not palette):
+        msg = "a critical chunk is missing"
+        raise Malformed(msg)
+    return header.rebuilt(palette, key, pixels, icc, read_orientation(exif), animated=is_animation and frame_count > 1)
+
+
+def _chunks(data: bytes, policy: Policy) -> Iterator[tuple[bytes, memoryview]]:
+    """
+    Yield the name and the body of each chunk up to IEND, or to the end of the data.
+
+    The CRC is checked where the picture depends on the chunk; Pillow never checks that of IDAT.
+    """
+    view = memoryview(data)
+    allowance = Allowance("chunks", policy.max_chunks)
+    position = len(_SIGNATURE)
+    while position + 12 <= len(data):
+        allowance.take()
+        length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if length > _MAX_LENGTH or end + 4 > len(data) or not name.isalpha():
+            msg = f"chunk {name!r} of length {length} at {position}"
+            raise Malformed(msg)
+        if name in _CRITICAL or name == b"tRNS":
+            (crc,) = struct.unpack_from(">I", data, end)
+            if crc != zlib.crc32(view[position + 4 : end]):
+                msg = f"chunk {name!r} with a wrong CRC"
+                raise Malformed(msg)
+        if name == b"IEND":
+            return
+        yield name, view[position + 8 : end]
+        position = end + 4
+    if position < len(data):
+        msg = "ends within a chunk"
+        raise Malformed(msg)
+
+
+def _compressed_text(name: bytes, body: bytes) -> bytes:
+    """Return the compressed part of a zTXt or iTXt chunk, empty if there is none."""
+    keyword, _, rest = body.partition(b"\0")
+    if name == b"zTXt":
+        return rest[1:]
+    if rest[:1] != b"\1":
+        return b""
+    _language, _, rest = rest[2:].partition(b"\0")
+    _translated, _, rest = rest.partition(b"\0")
+    return rest
+
+
+class _Header:
+    """The IHDR chunk, checked."""
+
+    def __init__(self, name: bytes, body: memoryview, policy: Policy) -> None:
+        if name != b"IHDR" or len(body) != 13:  # noqa: PLR2004
+            msg = "does not begin with IHDR"
+            raise Malformed(msg)
+        self.body = bytes(body)
+        self.width, self.height, self.depth, self.kind, compression, method, interlace = struct.unpack(">IIBBBBB", body)
+        if self.depth not in _DEPTHS.get(self.kind, ()) or compression or method or interlace > 1:
+            msg = f"IHDR with depth {self.depth}, colour type {self.kind}, {compression}, {method}, {interlace}"
+            raise Malformed(msg)
+        check_pixels(self.width, self.height, policy)
+
+    def rebuilt(
+        self, palette: bytes, key: bytes, pixels: list[memoryview], icc: bytes | None, orientation: int, *, animated: bool
+    ) -> Rebuilt:
+        """Return the file."""
+        transparency = self._transparency(key, palette)
+        return Rebuilt(
+            format=NAME,
+            canvas=(self.width, self.height),
+            frame=(0, 0, self.width, self.height),
+            data=b"".join(
+                (
+                    _SIGNATURE,
+                    *_chunk(b"IHDR", self.body),
+                    *(_chunk(b"PLTE", palette) if self.kind == _PALETTE else ()),
+                    *_chunk(b"IDAT", *pixels),
+                    *_chunk(b"IEND"),
+                )
+            ),
+            pixel_bytes=2 if (self.kind, self.depth) == (_GRAY, 16) else _PIXEL_BYTES[self.kind],
+            orientation=orientation,
+            icc=icc,
+            transparency=transparency,
+            animated=animated,
+            has_alpha=transparency is not None or self.kind in {_GRAY_ALPHA, _RGB_ALPHA},
+        )
+
+    def _transparency(self, key: bytes, palette: bytes) -> bytes | int | tuple[int, int, int] | None:
+        """Return what tRNS says, in the depth that Pillow decodes to; None where it says nothing."""
+        if self.kind == _PALETTE and key:
+            return key[: len(palette) // 3]
+        if self.kind == _GRAY and len(key) == 2:  # noqa: PLR2004 - one 16-bit sample
+            (level,) = struct.unpack(">H", key)
+            return level if self.depth == 16 else _widen(level, self.depth)  # noqa: PLR2004
+        if self.kind == _RGB and len(key) == 6:  # noqa: PLR2004 - three 16-bit samples
+            red, green, blue = struct.unpack(">3H", key)
+            # Pillow decodes 16-bit RGB to its high bytes
+            return (red >> 8, green >> 8, blue >> 8) if self.depth == 16 else (red & 255, green & 255, blue & 255)  # noqa: PLR2004
+        return None
+
+
+def _widen(level: int, depth: int) -> int:
+    """Return a sample of up to 8 bits as 8 bits; only the low bits of a tRNS sample count."""
+    top = (1 << depth) - 1
+    return (level & top) * 255 // top
+
+
+def _chunk(name: bytes, *parts: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
+    """Return the pieces of a chunk."""
+    length, crc = 0, zlib.crc32(name)
+    for part in parts:
+        length += len(part)
+        crc = zlib.crc32(part, crc)
+    return (struct.pack(">I4s", length, name), *parts, struct.pack(">I", crc))

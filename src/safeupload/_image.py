@@ -1,0 +1,141 @@
+"""The pure half: any bytes become a clean picture or one clean error."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from safeupload._decode import decoded
+from safeupload._plan import displayed
+from safeupload._render import render
+from safeupload._source import AsyncSource, Source, is_async, read, read_async
+from safeupload._threads import default_limiter, to_completion
+from safeupload.policy import AVATAR, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import anyio
+
+    from safeupload._formats import Rebuilt
+
+__all__ = ["ImageInfo", "NormalizedImage", "normalize", "normalize_async", "validate", "validate_async"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageInfo:
+    """
+    What an upload turned out to be.
+
+    `width` and `height` are in pixels as displayed, upright; `orientation` is the EXIF value (1 to 8) that the stored
+    picture had. `animated` tells of more than one frame, of which the first was decoded. `has_alpha` tells that some
+    pixels may be transparent, `has_icc` that a colour profile was embedded.
+    """
+
+    format: str
+    width: int
+    height: int
+    orientation: int
+    animated: bool
+    has_alpha: bool
+    has_icc: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizedImage:
+    """
+    A picture that is safe to store and to serve: upright, in sRGB, without metadata, `width` x `height` pixels.
+
+    `data` is the JPEG file, `sha256` its digest in hexadecimal (an ETag, a test for equality), `info` what the upload
+    was. Only `normalize` makes one.
+    """
+
+    data: bytes = field(repr=False)
+    width: int
+    height: int
+    media_type: str = "image/jpeg"
+    extension: str = "jpg"
+    sha256: str
+    info: ImageInfo
+
+
+def validate(source: Source, policy: Policy = AVATAR) -> ImageInfo:
+    """
+    Check an upload in full, decoding every pixel, and return what it is; make no picture.
+
+    Accepts exactly what `normalize` accepts. See there for sources and errors.
+    """
+    with decoded(read(source, policy.max_bytes), policy) as (_, rebuilt, _):
+        return _info(rebuilt)
+
+
+def normalize(source: Source, policy: Policy = AVATAR) -> NormalizedImage:
+    """
+    Return the upload as a clean picture: ``policy.size``, upright, sRGB, JPEG, and nothing of the file but its pixels.
+
+    Args:
+        source: bytes-like; an upload object of FastAPI, Starlette, Litestar, Flask or Django; a binary file; a path
+            (`os.PathLike`); or an iterable of bytes. At most ``policy.max_bytes + 1`` bytes are read, from the
+            beginning if the source can seek.
+        policy: limits and the result's form.
+
+    Raises:
+        Rejected: `TooLarge`, `Empty`, `NotAnImage`, `FormatNotAllowed`, `TooManyPixels`, `TooComplex` or `Corrupt`.
+        Misuse: the call is wrong, whatever the bytes.
+
+    """
+    with decoded(read(source, policy.max_bytes), policy) as (image, rebuilt, steps):
+        data = render(image, rebuilt, steps, policy)
+    width, height = policy.size
+    return NormalizedImage(
+        data=data, width=width, height=height, sha256=hashlib.sha256(data).hexdigest(), info=_info(rebuilt)
+    )
+
+
+async def validate_async(
+    source: AsyncSource, policy: Policy = AVATAR, *, limiter: anyio.CapacityLimiter | None = None
+) -> ImageInfo:
+    """Do what `validate` does in a thread. See `normalize_async`."""
+    return await _in_thread(validate, source, policy, limiter)
+
+
+async def normalize_async(
+    source: AsyncSource, policy: Policy = AVATAR, *, limiter: anyio.CapacityLimiter | None = None
+) -> NormalizedImage:
+    """
+    Do what `normalize` does in one hop to a thread, on asyncio or trio.
+
+    Takes, besides, an object whose ``read`` is a coroutine function, and an async iterable of bytes.
+
+    At most `limiter` uploads are read and decoded at a time (default: as many as there are processors, for each event
+    loop); the others wait with their bodies unread. A cancelled call returns once its thread is done.
+    """
+    return await _in_thread(normalize, source, policy, limiter)
+
+
+async def _in_thread(
+    work: Callable[[Source, Policy], T], source: AsyncSource, policy: Policy, limiter: anyio.CapacityLimiter | None
+) -> T:
+    """Read on the event loop what can only be read there; do everything else in a thread."""
+    async with limiter or default_limiter():
+        if is_async(source):
+            source = await read_async(source, policy.max_bytes)
+        return await to_completion(partial(work, source, policy))  # type: ignore[arg-type] - only plain sources are left
+
+
+def _info(rebuilt: Rebuilt) -> ImageInfo:
+    """Return what the caller may know of the upload."""
+    width, height = displayed(rebuilt.canvas, rebuilt.orientation)
+    return ImageInfo(
+        format=rebuilt.format,
+        width=width,
+        height=height,
+        orientation=rebuilt.orientation,
+        animated=rebuilt.animated,
+        has_alpha=rebuilt.has_alpha,
+        has_icc=rebuilt.icc is not None,
+    )

@@ -1,0 +1,93 @@
+"""Running work in a thread, to its end."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+_POLL: Final = 0.002  # seconds; only while a cancelled caller waits for its thread
+
+
+def default_limiter() -> anyio.CapacityLimiter:
+    """
+    Return the limiter for decoding on this event loop: as many at a time as there are processors.
+
+    Not anyio's own limiter of 40: decoding is bound by processors and memory, and must not starve, or be starved by,
+    the application's other threads.
+    """
+    try:
+        return _DEFAULT.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(_processors())
+        _DEFAULT.set(limiter)
+        return limiter
+
+
+_DEFAULT: Final[anyio.lowlevel.RunVar[anyio.CapacityLimiter]] = anyio.lowlevel.RunVar("safeupload.limiter")
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Job(Generic[T]):
+    """A function that runs at most once, and not at all after it has been called off."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._lock = threading.Lock()
+        self._begun = self._called_off = False
+        self._ended = threading.Event()
+
+    def __call__(self) -> T:
+        """Run the function, in the worker thread."""
+        with self._lock:
+            if self._called_off:
+                msg = "the caller was cancelled"
+                raise RuntimeError(msg)  # into a future that nobody waits for
+            self._begun = True
+        try:
+            return self._function()
+        finally:
+            self._ended.set()
+
+    def call_off(self) -> bool:
+        """Keep the function from beginning; return whether nothing is running now."""
+        with self._lock:
+            self._called_off = True
+            return not self._begun or self._ended.is_set()
+
+
+async def to_completion(function: Callable[[], T]) -> T:
+    """
+    Run the function in a thread and return what it returns, never before it has ended.
+
+    anyio's own cancellation waits for the thread, but asyncio's `Task.cancel` (so `wait_for`, `timeout` and the loop's
+    shutdown) ends the await and abandons the thread. Here the cancellation is delivered once the thread is done or is
+    sure never to begin.
+    """
+    job = _Job(function)
+    cancelled = anyio.get_cancelled_exc_class()
+    try:
+        # Not anyio's default limiter: who calls this has been let in by one already.
+        return await anyio.to_thread.run_sync(job, limiter=anyio.CapacityLimiter(math.inf))
+    except cancelled:
+        while not job.call_off():
+            try:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(_POLL)
+            except cancelled:  # told once more; the first is still to be delivered
+                continue
+        raise

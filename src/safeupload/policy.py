@@ -1,0 +1,150 @@
+"""What an upload may cost and what becomes of it: one frozen object, checked when it is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from safeupload.errors import InvalidPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["AVATAR", "Policy"]
+
+MiB: Final = 1 << 20
+
+#: Every format there is a parser for, with the module its decoder needs and what to do when that is missing.
+_DECODERS: Final = {
+    "JPEG": None,
+    "PNG": None,
+    "GIF": None,
+    "WEBP": ("PIL._webp", "this build of Pillow lacks WebP"),
+    "AVIF": ("PIL._avif", "this build of Pillow lacks AVIF"),
+    "HEIF": ("pillow_heif", "install safeupload[heif]"),
+}
+
+# JPEG dimensions are 16 bit; beyond this the "small picture" that the memory bound rests on would not be small.
+_MAX_SIDE: Final = 4096
+# Pillow's documentation: "Values above 95 should be avoided"; they grow the file and hardly the quality.
+_MAX_QUALITY: Final = 95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """
+    What an upload may be, what it may cost, and what picture is made of it.
+
+    You can use the defaults and be fine. Variants are made by ``dataclasses.replace(AVATAR, ...)``. A policy that
+    cannot work raises `InvalidPolicy` when it is built.
+
+    What may come in:
+
+    `max_bytes`
+        Size of the upload. 5 MiB: a 12 megapixel photograph straight from a phone has 2 to 5 MB.
+    `formats`
+        Any of "JPEG", "PNG", "WEBP" and "GIF", which every browser shows, and on request "AVIF" and "HEIF" (the latter
+        needs the extra ``heif``), whose decoders are younger and larger.
+
+    What it may cost. Each is decided before a pixel is decoded:
+
+    `max_pixels`
+        Width times height of the picture. 50 million: the sensors of today's phones in their full-resolution mode.
+    `max_decode_bytes`
+        Memory for decoding one picture, estimated from its header. 256 MiB: the largest 50 megapixel PNG (4 bytes a
+        pixel in Pillow) fits, a 16 megapixel WebP just so (17 bytes a pixel), and so do as many at a time as there are
+        processors on an ordinary server.
+    `max_scans`
+        Scans of a progressive JPEG. 64: encoders write about 10, and the most seen in real files is 15; every scan
+        costs a pass over the whole picture, and a 4 MB file has room for 100,000.
+    `max_scan_blocks`
+        Blocks of 8 x 8 samples summed over all scans of a JPEG. 100 million: an empty scan costs about 5 ns a block,
+        so half a second at most; a 50 megapixel photograph in 10 scans needs about 15 million.
+    `max_chunks`
+        Segments, chunks or short blocks in the file. 20,000: a 5 MiB PNG in chunks of 4 KiB has 1,280; walking
+        20,000 takes about 10 ms.
+    `max_frames`
+        Frames of an animation, of which only the first is decoded. 4,000: over two minutes at 30 a second.
+    `max_metadata_bytes`
+        Inflated size of compressed metadata and of the colour profile. 4 MiB: the largest profiles in common use (CMYK
+        presses) have 2 to 3 MB; a PNG text chunk can inflate a thousandfold.
+
+    What comes out:
+
+    `size`
+        Width and height of the result in pixels, which the picture covers, cropped at the centre.
+    `quality`
+        JPEG quality, 1 to 95.
+    `background`
+        Red, green and blue (0 to 255) that shows through transparent places.
+    """
+
+    max_bytes: int = 5 * MiB
+    formats: Iterable[str] = frozenset({"JPEG", "PNG", "WEBP", "GIF"})
+
+    max_pixels: int = 50_000_000
+    max_decode_bytes: int = 256 * MiB
+    max_scans: int = 64
+    max_scan_blocks: int = 100_000_000
+    max_chunks: int = 20_000
+    max_frames: int = 4_000
+    max_metadata_bytes: int = 4 * MiB
+
+    size: tuple[int, int] = (300, 300)
+    quality: int = 85
+    background: tuple[int, int, int] = (255, 255, 255)
+
+    def __post_init__(self) -> None:
+        """Check every field, so that no request ever meets a policy that cannot work."""
+        for name in _LIMITS:
+            _whole(name, getattr(self, name), 1)
+        object.__setattr__(self, "formats", _formats(self.formats))
+        for side in _tuple("size", self.size, 2):
+            _whole("size", side, 1, _MAX_SIDE)
+        _whole("quality", self.quality, 1, _MAX_QUALITY)
+        for level in _tuple("background", self.background, 3):
+            _whole("background", level, 0, 255)
+
+
+_LIMITS: Final = tuple(name for name in Policy.__dataclass_fields__ if name.startswith("max_"))
+
+
+def _whole(name: str, value: object, low: int, high: int | None = None) -> None:
+    """Raise `InvalidPolicy` unless `value` is a whole number from `low` to `high`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
+        bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+        msg = f"{name}: expected a whole number {bounds}, got {value!r}"
+        raise InvalidPolicy(msg)
+
+
+def _tuple(name: str, value: object, length: int) -> tuple[object, ...]:
+    """Return `value`, or raise `InvalidPolicy` unless it is a tuple of that length (a list would not be frozen)."""
+    if not isinstance(value, tuple) or len(value) != length:
+        msg = f"{name}: expected a tuple of {length} whole numbers, got {value!r}"
+        raise InvalidPolicy(msg)
+    return value
+
+
+def _formats(names: Iterable[str]) -> frozenset[str]:
+    """Return the names as a frozen set, or raise `InvalidPolicy` where one is unknown or cannot be decoded here."""
+    if isinstance(names, str):
+        msg = f"formats: expected a set of names, got the string {names!r}"
+        raise InvalidPolicy(msg)
+    formats = frozenset(names)
+    if not formats:
+        msg = "formats: at least one is needed"
+        raise InvalidPolicy(msg)
+    for name in formats:
+        if name not in _DECODERS:
+            msg = f"formats: {name!r} is none of {', '.join(sorted(_DECODERS))}"
+            raise InvalidPolicy(msg)
+        needs = _DECODERS[name]
+        if needs is not None and find_spec(needs[0]) is None:
+            msg = f"formats: {name} cannot be decoded here: {needs[1]}"
+            raise InvalidPolicy(msg)
+    return formats
+
+
+#: A profile picture: 300 x 300 from JPEG, PNG, WebP or GIF, with the default limits.
+AVATAR: Final = Policy()
