@@ -72,7 +72,7 @@ def parse(argv: Sequence[str]) -> tuple[str, list[str]]:
         # -P: a stray file in the caller's folder must not shadow a package.
         return name, ["-P", "-m", "safeupload", "compare", *rest]
     if name == "test":
-        long = ["-m", "long"] if "--long" in rest else []
+        long = ["-m", "long or property"] if "--long" in rest else []
         return name, ["-m", "pytest", *long, *(word for word in rest if word != "--long")]
     if name == "lint" and not rest:
         return name, []

@@ -72,7 +72,7 @@ def test_usage(run: ModuleType, capsys: pytest.CaptureFixture[str], argv: list[s
         (["demo", "--long", "a b.jpg"], ("demo", ["-P", "-m", "safeupload", "compare", "--long", "a b.jpg"])),
         (["test"], ("test", ["-m", "pytest"])),
         (["test", "-x", "tests/a.py"], ("test", ["-m", "pytest", "-x", "tests/a.py"])),
-        (["test", "-x", "--long"], ("test", ["-m", "pytest", "-m", "long", "-x"])),
+        (["test", "-x", "--long"], ("test", ["-m", "pytest", "-m", "long or property", "-x"])),
         (["lint"], ("lint", [])),
     ],
 )

@@ -72,5 +72,4 @@ def _load(rebuilt: Rebuilt, scale: int, policy: Policy) -> Image.Image:
 def _expect(decoder: tuple[int, int], preflight: tuple[int, int]) -> None:
     """Refuse to go on where two parsers read one file in two ways."""
     if decoder != preflight:
-        msg = f"the decoder sees {decoder} pixels, the preflight {preflight}"
-        raise ValueError(msg)
+        raise ValueError(f"the decoder sees {decoder} pixels, the preflight {preflight}")

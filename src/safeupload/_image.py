@@ -124,7 +124,7 @@ async def _in_thread(
     async with limiter or default_limiter():
         if is_async(source):
             source = await read_async(source, policy.max_bytes)
-        return await to_completion(partial(work, source, policy))  # type: ignore[arg-type] - only plain sources are left
+        return await to_completion(partial(work, source, policy))  # type: ignore[arg-type]  # no async source is left
 
 
 def _info(rebuilt: Rebuilt) -> ImageInfo:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from PIL import Image, ImageChops
 
@@ -23,6 +23,8 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_Box: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom
+_PREMULTIPLIED: Final = {"LA": "La", "RGBA": "RGBa"}
 _PLAIN: Final = frozenset({"L", "RGB", "CMYK"})  # modes that Pillow resamples as they are
 _STRIP_PIXELS: Final = 1 << 20  # converted at a time, so that no second full-size raster exists
 
@@ -94,34 +96,33 @@ def _reduce(image: Image.Image, rebuilt: Rebuilt, steps: Plan) -> Image.Image:
     return reduced
 
 
-def _strip(image: Image.Image, rebuilt: Rebuilt, area: tuple[int, int, int, int]) -> Image.Image:
+def _strip(image: Image.Image, rebuilt: Rebuilt, area: _Box) -> Image.Image:
     """Return an area of the canvas in a mode that can be resampled; transparent where the frame does not reach."""
     left, top, right, bottom = area
     low_x, low_y, high_x, high_y = rebuilt.frame
-    inner = max(left, low_x), max(top, low_y), min(right, high_x), min(bottom, high_y)
-    if inner == area:
-        return _resamplable(image.crop((left - low_x, top - low_y, right - low_x, bottom - low_y)), rebuilt.transparency)
+    covered = max(left, low_x), max(top, low_y), min(right, high_x), min(bottom, high_y)
+    if covered == area:
+        part = _straight(image, (left - low_x, top - low_y, right - low_x, bottom - low_y), rebuilt)
+        return part.convert(_PREMULTIPLIED.get(part.mode, part.mode))
     strip = Image.new("RGBa", (right - left, bottom - top))
-    if inner[0] < inner[2] and inner[1] < inner[3]:
-        part = image.crop((inner[0] - low_x, inner[1] - low_y, inner[2] - low_x, inner[3] - low_y))
-        part = _resamplable(part, rebuilt.transparency)
-        part = part if part.mode == "RGBa" else part.convert("LA" if part.mode == "La" else part.mode).convert("RGBA").convert("RGBa")
-        strip.paste(part, (inner[0] - left, inner[1] - top))
+    left, top, right, bottom = covered
+    if left < right and top < bottom:
+        part = _straight(image, (left - low_x, top - low_y, right - low_x, bottom - low_y), rebuilt)
+        strip.paste(part.convert("RGBA").convert("RGBa"), (left - area[0], top - area[1]))
     return strip
 
 
-def _resamplable(image: Image.Image, transparency: bytes | int | tuple[int, int, int] | None) -> Image.Image:
-    """Return the picture in mode L, La, RGB, RGBa or CMYK; Pillow resamples the others badly or not at all."""
-    image.info = {} if transparency is None else {"transparency": transparency}
-    if image.mode == "I;16":
-        image = _from_16_bits(image, transparency)
-    elif image.mode == "1":
-        image = image.convert("L")
-    elif image.mode == "P" and transparency is None:
-        image = image.convert("RGB")
-    if image.mode in {"L", "RGB", "P"} and transparency is not None:
-        image = image.convert("LA" if image.mode == "L" else "RGBA")
-    return image.convert({"LA": "La", "RGBA": "RGBa"}.get(image.mode, image.mode))
+def _straight(image: Image.Image, area: _Box, rebuilt: Rebuilt) -> Image.Image:
+    """Return an area of the raster in mode L, LA, RGB, RGBA or CMYK; Pillow resamples the others badly if at all."""
+    part, transparency = image.crop(area), rebuilt.transparency
+    part.info = {} if transparency is None else {"transparency": transparency}
+    if part.mode == "I;16":
+        return _from_16_bits(part, transparency)
+    if part.mode == "1":
+        part = part.convert("L")
+    if transparency is not None and part.mode in {"L", "P", "RGB"}:
+        return part.convert("LA" if part.mode == "L" else "RGBA")
+    return part.convert("RGB") if part.mode == "P" else part
 
 
 def _from_16_bits(image: Image.Image, key: bytes | int | tuple[int, int, int] | None) -> Image.Image:

@@ -92,16 +92,14 @@ def read(source: object, max_bytes: int) -> bytes:
         with open(source, "rb", buffering=0) as file:  # noqa: PTH123 - a PathLike need not be a pathlib.Path
             _read_all(file, collected)
     elif is_async(source):
-        msg = f"a {type(source).__name__} can only be read in the async forms"
-        raise UnsupportedSource(msg)
+        raise UnsupportedSource(f"a {type(source).__name__} can only be read in the async forms")
     elif (reader := _reader(source)) is not None:
         _read_all(reader, collected)
     elif isinstance(source, Iterable) and not isinstance(source, str):
         for chunk in source:
             collected.add(chunk)
     else:
-        msg = f"cannot read bytes from a {type(source).__name__}"
-        raise UnsupportedSource(msg)
+        raise UnsupportedSource(f"cannot read bytes from a {type(source).__name__}")
     return collected.result()
 
 
@@ -143,7 +141,7 @@ def _reader(source: object) -> Any | None:  # noqa: ANN401
 def _view(source: object) -> memoryview | None:
     """Return a view of a bytes-like object, None of anything else."""
     try:
-        return memoryview(source)  # type: ignore[arg-type] - asking is the point
+        return memoryview(source)  # type: ignore[arg-type]  # to ask is the point
     except TypeError:
         return None
 
@@ -167,13 +165,11 @@ class _Collected:
         """Take in a chunk; return whether there was anything in it."""
         view = _view(chunk)
         if view is None:
-            msg = f"the source gave a {type(chunk).__name__} where bytes were expected"
-            raise UnsupportedSource(msg)
+            raise UnsupportedSource(f"the source gave a {type(chunk).__name__} where bytes were expected")
         if not view.nbytes:
             self._empty += 1
             if self._empty > _MAX_EMPTY:
-                msg = f"the source gave {_MAX_EMPTY} empty chunks"
-                raise UnsupportedSource(msg)
+                raise UnsupportedSource(f"the source gave {_MAX_EMPTY} empty chunks")
             return False
         self._total += view.nbytes
         if self._total > self._limit:

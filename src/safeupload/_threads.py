@@ -55,8 +55,7 @@ class _Job(Generic[T]):
         """Run the function, in the worker thread."""
         with self._lock:
             if self._called_off:
-                msg = "the caller was cancelled"
-                raise RuntimeError(msg)  # into a future that nobody waits for
+                raise RuntimeError("the caller was cancelled")  # into a future that nobody waits for
             self._begun = True
         try:
             return self._function()

@@ -67,8 +67,7 @@ class SafeUploadError(Exception):
     def __new__(cls, *args: object) -> SafeUploadError:  # noqa: PYI034 - exceptions are pickled through this signature
         """Refuse to make an abstract error."""
         if cls in _ABSTRACT:
-            msg = f"{cls.__name__} is a family of errors; raise one of its members"
-            raise TypeError(msg)
+            raise TypeError(f"{cls.__name__} is a family of errors; raise one of its members")
         return super().__new__(cls, *args)
 
     def _members(self) -> dict[str, Any]:

@@ -114,35 +114,29 @@ def _whole(name: str, value: object, low: int, high: int | None = None) -> None:
     """Raise `InvalidPolicy` unless `value` is a whole number from `low` to `high`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-        msg = f"{name}: expected a whole number {bounds}, got {value!r}"
-        raise InvalidPolicy(msg)
+        raise InvalidPolicy(f"{name}: expected a whole number {bounds}, got {value!r}")
 
 
 def _tuple(name: str, value: object, length: int) -> tuple[object, ...]:
     """Return `value`, or raise `InvalidPolicy` unless it is a tuple of that length (a list would not be frozen)."""
     if not isinstance(value, tuple) or len(value) != length:
-        msg = f"{name}: expected a tuple of {length} whole numbers, got {value!r}"
-        raise InvalidPolicy(msg)
+        raise InvalidPolicy(f"{name}: expected a tuple of {length} whole numbers, got {value!r}")
     return value
 
 
 def _formats(names: Iterable[str]) -> frozenset[str]:
     """Return the names as a frozen set, or raise `InvalidPolicy` where one is unknown or cannot be decoded here."""
     if isinstance(names, str):
-        msg = f"formats: expected a set of names, got the string {names!r}"
-        raise InvalidPolicy(msg)
+        raise InvalidPolicy(f"formats: expected a set of names, got the string {names!r}")
     formats = frozenset(names)
     if not formats:
-        msg = "formats: at least one is needed"
-        raise InvalidPolicy(msg)
+        raise InvalidPolicy("formats: at least one is needed")
     for name in formats:
         if name not in _DECODERS:
-            msg = f"formats: {name!r} is none of {', '.join(sorted(_DECODERS))}"
-            raise InvalidPolicy(msg)
+            raise InvalidPolicy(f"formats: {name!r} is none of {', '.join(sorted(_DECODERS))}")
         needs = _DECODERS[name]
         if needs is not None and find_spec(needs[0]) is None:
-            msg = f"formats: {name} cannot be decoded here: {needs[1]}"
-            raise InvalidPolicy(msg)
+            raise InvalidPolicy(f"formats: {name} cannot be decoded here: {needs[1]}")
     return formats
 
 

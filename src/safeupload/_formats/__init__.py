@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from safeupload._formats import gif, jpeg, png, webp
 from safeupload._formats._base import Malformed, Rebuilt
-from safeupload.errors import Corrupt, FormatNotAllowed, NotAnImage, TooComplex
+from safeupload.errors import Corrupt, FormatNotAllowed, NotAnImage
 
 if TYPE_CHECKING:
     from safeupload.policy import Policy

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _INFLATE_STEP: Final = 1 << 16
 
 
-class Malformed(Exception):  # noqa: N818 - never leaves the library: it becomes the cause of a Corrupt
+class Malformed(Exception):
     """The file breaks a rule of its format; the text says which, for the log."""
 
 
@@ -52,8 +52,7 @@ class Rebuilt:
 def check_pixels(width: int, height: int, policy: Policy) -> None:
     """Raise `Malformed` for an empty picture, `TooManyPixels` for one above the policy."""
     if width < 1 or height < 1:
-        msg = f"a picture of {width} x {height} pixels"
-        raise Malformed(msg)
+        raise Malformed(f"a picture of {width} x {height} pixels")
     if width * height > policy.max_pixels:
         raise TooManyPixels(width * height, policy.max_pixels)
 

@@ -1,8 +1,8 @@
 """
 GIF: the first frame.
 
-Source: CompuServe, Graphics Interchange Format, version 89a. Where browsers and the specification differ (a frame beyond
-the screen, places that no frame covers) we do what browsers do: the screen grows, what is not covered is transparent.
+Source: CompuServe, Graphics Interchange Format, version 89a. Where browsers and the specification differ (a frame
+beyond the screen, places that no frame covers) we do what browsers do: the screen grows, the rest is transparent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ NAME: Final = "GIF"
 _IMAGE, _EXTENSION = 0x2C, 0x21
 _GRAPHIC_CONTROL: Final = 0xF9
 _HAS_TABLE, _INTERLACED = 0x80, 0x40
-_CODE_SIZES: Final = range(1, 12)  # of the first LZW code; 2 to 8 by the specification, 1 to 11 in real files and browsers
+_CODE_SIZES: Final = range(
+    1, 12
+)  # of the first LZW code; 2 to 8 by the specification, 1 to 11 in real files and browsers
 
 # Encoders fill their blocks, so runs of full ones (255 bytes, or 254 as some write) are passed over at the speed of C,
 # some thousand at a time, since a match holds the GIL until it returns.
@@ -51,8 +53,7 @@ def rebuild(data: bytes, policy: Policy) -> Rebuilt:
     start = reader.position
     (code_size,) = reader.unpack("B")
     if code_size not in _CODE_SIZES:
-        msg = f"LZW code size {code_size}"
-        raise Malformed(msg)
+        raise Malformed(f"LZW code size {code_size}")
     reader.skip_blocks()
     entries = len(table) // 3
     return Rebuilt(
@@ -95,8 +96,7 @@ class _Reader:
     def _take(self, size: int) -> bytes:
         piece = self._data[self.position : self.position + size]
         if len(piece) < size:
-            msg = f"ends within a block at {self.position}"
-            raise Malformed(msg)
+            raise Malformed(f"ends within a block at {self.position}")
         self.position += size
         return piece
 
@@ -125,11 +125,10 @@ class _Reader:
                 self._frames.take()
                 return transparent
             if kind != _EXTENSION:
-                msg = f"block {kind:#x} before a frame"
-                raise Malformed(msg)
+                raise Malformed(f"block {kind:#x} before a frame")
             (label,) = self.unpack("B")
             control = self._data[self.position : self.position + 5]
-            if label == _GRAPHIC_CONTROL and len(control) == 5 and control[0] >= 4:  # noqa: PLR2004 - length, flags, delay, index
+            if label == _GRAPHIC_CONTROL and len(control) == 5 and control[0] >= 4:
                 transparent = control[4] if control[1] & 1 else None
             self.skip_blocks()
 

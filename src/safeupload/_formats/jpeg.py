@@ -97,8 +97,7 @@ def _next_marker(data: bytes, position: int) -> tuple[int, int]:
     """Return the next marker and the position behind it, skipping fill bytes and junk as decoders do."""
     start = _find(_NEXT_MARKER, data, position)
     if start == len(data):
-        msg = "ends without EOI"
-        raise Malformed(msg)
+        raise Malformed("ends without EOI")
     return data[start + 1], start + 2
 
 
@@ -106,16 +105,15 @@ def _segment(data: bytes, position: int) -> tuple[bytes, int]:
     """Return the body of the segment whose length field stands at the position, and the position behind it."""
     length = int.from_bytes(data[position : position + 2], "big")
     end = position + length
-    if length < 2 or end > len(data):  # noqa: PLR2004 - the length field counts itself
-        msg = f"segment of length {length} at {position}"
-        raise Malformed(msg)
+    if length < 2 or end > len(data):
+        raise Malformed(f"segment of length {length} at {position}")
     return data[position + 2 : end], end
 
 
 def _entropy(data: bytes, position: int) -> tuple[memoryview, int]:
     """Return the entropy-coded data that begins at the position, without fill bytes, and where its marker stands."""
     marker = end = _find(_SCAN_END, data, position)
-    if data[end - 1] == 0xFF:  # noqa: PLR2004 - a fill byte; what follows it in our file is no marker any more
+    if data[end - 1] == 0xFF:
         end = position + len(data[position:end].rstrip(b"\xff"))
     return memoryview(data)[position:end], marker
 
@@ -177,12 +175,11 @@ class _Picture:
         elif marker == _DHT:
             self._add_tables(_DHT, _huffman_tables(body))
         elif marker == _DRI:
-            if len(body) != 2:  # noqa: PLR2004 - a 16-bit interval
-                msg = "restart interval of the wrong length"
-                raise Malformed(msg)
+            if len(body) != 2:
+                raise Malformed("restart interval of the wrong length")
             self.tables[_DRI, 0] = body
         elif marker == _APP0:
-            self.jfif = self.jfif or (body.startswith(b"JFIF\0") and len(body) >= 14)  # noqa: PLR2004 - as libjpeg asks
+            self.jfif = self.jfif or (body.startswith(b"JFIF\0") and len(body) >= 14)
         elif marker == _APP1:
             if body.startswith(b"Exif\0\0") and not self.exif:
                 self.exif = body
@@ -190,11 +187,10 @@ class _Picture:
             if body.startswith(b"ICC_PROFILE\0"):
                 self._add_profile(body[12:])
         elif marker == _APP14:
-            if body.startswith(b"Adobe") and len(body) >= 12:  # noqa: PLR2004 - as libjpeg asks
+            if body.startswith(b"Adobe") and len(body) >= 12:
                 self.adobe = body[:12]
         elif marker not in _SKIPPED:
-            msg = f"marker {marker:#x} where none belongs"
-            raise Malformed(msg)
+            raise Malformed(f"marker {marker:#x} where none belongs")
 
     def _add_tables(self, kind: int, tables: Iterator[tuple[int, bytes]]) -> None:
         for number, table in tables:
@@ -203,33 +199,31 @@ class _Picture:
     def _add_profile(self, body: bytes) -> None:
         """Note one part of the ICC profile: its number, how many there are, and the bytes."""
         self._metadata_left.take(len(body))
-        if len(body) < 2 or body[0] in self.icc:  # noqa: PLR2004
+        if len(body) < 2 or body[0] in self.icc:
             self.icc_broken = True
         else:
             self.icc[body[0]] = body[1:]
 
     def _add_frame(self, marker: int, body: bytes) -> None:
         if self.frame is not None:
-            msg = "two frame headers"
-            raise Malformed(msg)
-        if len(body) < 6 or len(body) != 6 + 3 * body[5]:  # noqa: PLR2004
-            msg = "frame header of the wrong length"
-            raise Malformed(msg)
+            raise Malformed("two frame headers")
+        if len(body) < 6 or len(body) != 6 + 3 * body[5]:
+            raise Malformed("frame header of the wrong length")
         precision, height, width, count = struct.unpack_from(">BHHB", body)
-        if precision == 12:  # noqa: PLR2004 - the other precision there is; Pillow's libjpeg is built for 8
+        if precision == 12:
             raise FormatNotAllowed("12-bit JPEG", self.policy.formats)
-        if precision != 8 or count not in _PIXEL_BYTES:  # noqa: PLR2004
-            msg = f"{count} components of {precision} bits"
-            raise Malformed(msg)
+        if precision != 8 or count not in _PIXEL_BYTES:
+            raise Malformed(f"{count} components of {precision} bits")
         check_pixels(width, height, self.policy)
         sampling = {number: (both >> 4, both & 15) for number, both, _ in struct.iter_unpack("3B", body[6:])}
-        if len(sampling) != count or not all(1 <= h <= 4 and 1 <= v <= 4 for h, v in sampling.values()):  # noqa: PLR2004
-            msg = "components of the same number, or sampling factors out of range"
-            raise Malformed(msg)
+        if len(sampling) != count or not all(1 <= h <= 4 and 1 <= v <= 4 for h, v in sampling.values()):
+            raise Malformed("components of the same number, or sampling factors out of range")
         across, down = max(h for h, _ in sampling.values()), max(v for _, v in sampling.values())
         columns, rows = -(-width // (8 * across)), -(-height // (8 * down))
         components = {
-            number: _Component(h, v, -(-width * h // (8 * across)) * -(-height * v // (8 * down)), columns * h * rows * v)
+            number: _Component(
+                h, v, -(-width * h // (8 * across)) * -(-height * v // (8 * down)), columns * h * rows * v
+            )
             for number, (h, v) in sampling.items()
         }
         self.frame = _Frame(marker, body, width, height, components)
@@ -239,24 +233,20 @@ class _Picture:
         """Take in a scan: check what it says it codes, and write it behind the tables it needs."""
         frame = self.frame
         if frame is None:
-            msg = "a scan before the frame header"
-            raise Malformed(msg)
-        numbers, first, last, high, low = _scan_header(header)
+            raise Malformed("a scan before the frame header")
+        numbers, first, last, low = _scan_header(header)
         if len(set(numbers)) != len(numbers) or not set(numbers) <= frame.components.keys():
-            msg = "a scan of components that the frame does not have"
-            raise Malformed(msg)
+            raise Malformed("a scan of components that the frame does not have")
         self._scans_left.take()
         parts = [frame.components[number] for number in numbers]
         self._blocks_left.take(parts[0].alone if len(parts) == 1 else sum(part.padded for part in parts))
         if frame.progressive:
             if first > last or last >= _COEFFICIENTS or (first == 0) != (last == 0) or (first and len(parts) > 1):
-                msg = f"a scan of coefficients {first} to {last} of {len(parts)} components"
-                raise Malformed(msg)
+                raise Malformed(f"a scan of coefficients {first} to {last} of {len(parts)} components")
         else:
             first, last, low = 0, _COEFFICIENTS - 1, 0
             if any(self.coded[number][0] is not None for number in numbers):
-                msg = "a component coded twice"
-                raise Malformed(msg)
+                raise Malformed("a component coded twice")
         for number in numbers:
             self.coded[number][first : last + 1] = [low] * (last + 1 - first)
         self._write_scan(frame, header, entropy)
@@ -283,8 +273,7 @@ class _Picture:
         """Return the file, or raise `Malformed` if a part of the picture is missing."""
         frame = self.frame
         if frame is None or not self._all_coded():
-            msg = "scans are missing"
-            raise Malformed(msg)
+            raise Malformed("scans are missing")
         single = self._scans_left.left == self.policy.max_scans - 1 and not frame.progressive
         data = b"".join(
             (
@@ -325,8 +314,7 @@ def _quantization_tables(body: bytes) -> Iterator[tuple[int, bytes]]:
     while body:
         length = 129 if body[0] >> 4 else 65
         if body[0] & 15 >= _TABLES or len(body) < length:
-            msg = "quantization table out of bounds"
-            raise Malformed(msg)
+            raise Malformed("quantization table out of bounds")
         yield body[0] & 15, body[:length]
         body = body[length:]
 
@@ -336,17 +324,15 @@ def _huffman_tables(body: bytes) -> Iterator[tuple[int, bytes]]:
     while body:
         length = 17 + sum(body[1:17])
         if body[0] & 0xEF >= _TABLES or len(body) < length:
-            msg = "Huffman table out of bounds"
-            raise Malformed(msg)
+            raise Malformed("Huffman table out of bounds")
         yield body[0], body[:length]
         body = body[length:]
 
 
-def _scan_header(body: bytes) -> tuple[bytes, int, int, int, int]:
-    """Return component numbers, first and last coefficient, high and low bit of a scan header (SOS)."""
+def _scan_header(body: bytes) -> tuple[bytes, int, int, int]:
+    """Return component numbers, first and last coefficient, and the lowest bit coded, of a scan header (SOS)."""
     count = body[0] if body else 0
-    if not 1 <= count <= 4 or len(body) != 4 + 2 * count:  # noqa: PLR2004
-        msg = "scan header of the wrong length"
-        raise Malformed(msg)
+    if not 1 <= count <= 4 or len(body) != 4 + 2 * count:
+        raise Malformed("scan header of the wrong length")
     first, last, bits = body[-3:]
-    return body[1 : 1 + 2 * count : 2], first, last, bits >> 4, bits & 15
+    return body[1 : 1 + 2 * count : 2], first, last, bits & 15

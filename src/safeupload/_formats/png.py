@@ -23,8 +23,14 @@ NAME: Final = "PNG"
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
-_DEPTHS: Final = {_GRAY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GRAY_ALPHA: (8, 16), _RGB_ALPHA: (8, 16)}
-_PIXEL_BYTES: Final = {_GRAY: 1, _RGB: 4, _PALETTE: 1, _GRAY_ALPHA: 4, _RGB_ALPHA: 4}  # of Pillow's modes; I;16 takes 2
+_DEPTHS: Final = {
+    _GRAY: (1, 2, 4, 8, 16),
+    _RGB: (8, 16),
+    _PALETTE: (1, 2, 4, 8),
+    _GRAY_ALPHA: (8, 16),
+    _RGB_ALPHA: (8, 16),
+}
+_PIXEL_BYTES: Final = {_GRAY: 1, _RGB: 4, _PALETTE: 1, _GRAY_ALPHA: 4, _RGB_ALPHA: 4}  # in Pillow; I;16: 2
 _MAX_LENGTH: Final = (1 << 31) - 1
 _CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _ENTRIES: Final = 256
@@ -53,22 +59,19 @@ def rebuild(data: bytes, policy: Policy) -> Rebuilt:
         if header is None:
             header = _Header(name, body, policy)
         elif name == b"IHDR" or (name not in _CRITICAL and not name[0] & 0x20):
-            msg = f"chunk {name!r} where none belongs"
-            raise Malformed(msg)
+            raise Malformed(f"chunk {name!r} where none belongs")
         elif name == b"IDAT":
             if pixels and not in_pixels:
-                msg = "IDAT chunks are not consecutive"
-                raise Malformed(msg)
+                raise Malformed("IDAT chunks are not consecutive")
             pixels.append(body)
         elif name == b"PLTE":
             if palette or pixels or not body or len(body) % 3 or len(body) > 3 * _ENTRIES:
-                msg = "palette out of place or of the wrong length"
-                raise Malformed(msg)
+                raise Malformed("palette out of place or of the wrong length")
             palette = bytes(body)
         elif name == b"tRNS" and not pixels:
             key = bytes(body)
         elif name == b"iCCP" and not pixels:
-            icc = inflate(body[bytes(body).find(b"\0") + 2 :], metadata, keep=True)
+            icc = inflate(bytes(body).partition(b"\0")[2][1:], metadata, keep=True)
         elif name in {b"zTXt", b"iTXt"}:
             inflate(_compressed_text(name, bytes(body)), metadata, keep=False)
         elif name == b"eXIf":
@@ -80,8 +83,7 @@ def rebuild(data: bytes, policy: Policy) -> Rebuilt:
             frame_count += 1
         in_pixels = name == b"IDAT"
     if header is None or not pixels or (header.kind == _PALETTE and not palette):
-        msg = "a critical chunk is missing"
-        raise Malformed(msg)
+        raise Malformed("a critical chunk is missing")
     return header.rebuilt(palette, key, pixels, icc, read_orientation(exif), animated=is_animation and frame_count > 1)
 
 
@@ -99,25 +101,22 @@ def _chunks(data: bytes, policy: Policy) -> Iterator[tuple[bytes, memoryview]]:
         length, name = struct.unpack_from(">I4s", data, position)
         end = position + 8 + length
         if length > _MAX_LENGTH or end + 4 > len(data) or not name.isalpha():
-            msg = f"chunk {name!r} of length {length} at {position}"
-            raise Malformed(msg)
+            raise Malformed(f"chunk {name!r} of length {length} at {position}")
         if name in _CRITICAL or name == b"tRNS":
             (crc,) = struct.unpack_from(">I", data, end)
             if crc != zlib.crc32(view[position + 4 : end]):
-                msg = f"chunk {name!r} with a wrong CRC"
-                raise Malformed(msg)
+                raise Malformed(f"chunk {name!r} with a wrong CRC")
         if name == b"IEND":
             return
         yield name, view[position + 8 : end]
         position = end + 4
     if position < len(data):
-        msg = "ends within a chunk"
-        raise Malformed(msg)
+        raise Malformed("ends within a chunk")
 
 
 def _compressed_text(name: bytes, body: bytes) -> bytes:
     """Return the compressed part of a zTXt or iTXt chunk, empty if there is none."""
-    keyword, _, rest = body.partition(b"\0")
+    _keyword, _, rest = body.partition(b"\0")
     if name == b"zTXt":
         return rest[1:]
     if rest[:1] != b"\1":
@@ -131,18 +130,25 @@ class _Header:
     """The IHDR chunk, checked."""
 
     def __init__(self, name: bytes, body: memoryview, policy: Policy) -> None:
-        if name != b"IHDR" or len(body) != 13:  # noqa: PLR2004
-            msg = "does not begin with IHDR"
-            raise Malformed(msg)
+        if name != b"IHDR" or len(body) != 13:
+            raise Malformed("does not begin with IHDR")
         self.body = bytes(body)
         self.width, self.height, self.depth, self.kind, compression, method, interlace = struct.unpack(">IIBBBBB", body)
         if self.depth not in _DEPTHS.get(self.kind, ()) or compression or method or interlace > 1:
-            msg = f"IHDR with depth {self.depth}, colour type {self.kind}, {compression}, {method}, {interlace}"
-            raise Malformed(msg)
+            raise Malformed(
+                f"IHDR with depth {self.depth}, colour type {self.kind}, {compression}, {method}, {interlace}"
+            )
         check_pixels(self.width, self.height, policy)
 
     def rebuilt(
-        self, palette: bytes, key: bytes, pixels: list[memoryview], icc: bytes | None, orientation: int, *, animated: bool
+        self,
+        palette: bytes,
+        key: bytes,
+        pixels: list[memoryview],
+        icc: bytes | None,
+        orientation: int,
+        *,
+        animated: bool,
     ) -> Rebuilt:
         """Return the file."""
         transparency = self._transparency(key, palette)
@@ -171,13 +177,13 @@ class _Header:
         """Return what tRNS says, in the depth that Pillow decodes to; None where it says nothing."""
         if self.kind == _PALETTE and key:
             return key[: len(palette) // 3]
-        if self.kind == _GRAY and len(key) == 2:  # noqa: PLR2004 - one 16-bit sample
+        if self.kind == _GRAY and len(key) == 2:
             (level,) = struct.unpack(">H", key)
-            return level if self.depth == 16 else _widen(level, self.depth)  # noqa: PLR2004
-        if self.kind == _RGB and len(key) == 6:  # noqa: PLR2004 - three 16-bit samples
+            return level if self.depth == 16 else _widen(level, self.depth)
+        if self.kind == _RGB and len(key) == 6:
             red, green, blue = struct.unpack(">3H", key)
             # Pillow decodes 16-bit RGB to its high bytes
-            return (red >> 8, green >> 8, blue >> 8) if self.depth == 16 else (red & 255, green & 255, blue & 255)  # noqa: PLR2004
+            return (red >> 8, green >> 8, blue >> 8) if self.depth == 16 else (red & 255, green & 255, blue & 255)
         return None
 
 

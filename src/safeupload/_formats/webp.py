@@ -42,8 +42,7 @@ def rebuild(data: bytes, policy: Policy) -> Rebuilt:
     chunks = Allowance("chunks", policy.max_chunks)
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
-        msg = "ends before its RIFF chunk does"
-        raise Malformed(msg)
+        raise Malformed("ends before its RIFF chunk does")
     for name, body in _chunks(memoryview(data)[12:end], chunks):
         picture.add_chunk(name, body, chunks)
     return picture.rebuilt()
@@ -55,13 +54,11 @@ def _chunks(view: memoryview, chunks: Allowance) -> Iterator[tuple[bytes, memory
     while position < len(view):
         chunks.take()
         if position + 8 > len(view):
-            msg = "ends within a chunk header"
-            raise Malformed(msg)
+            raise Malformed("ends within a chunk header")
         name, length = struct.unpack_from("<4sI", view, position)
         position += 8
         if position + length > len(view):
-            msg = f"chunk {name!r} of length {length} does not fit"
-            raise Malformed(msg)
+            raise Malformed(f"chunk {name!r} of length {length} does not fit")
         yield name, view[position : position + length]
         position += length + (length & 1)
 
@@ -69,15 +66,14 @@ def _chunks(view: memoryview, chunks: Allowance) -> Iterator[tuple[bytes, memory
 def _bitstream_size(name: bytes, body: memoryview) -> tuple[int, int, bool]:
     """Return width, height and whether there is an alpha channel, as the bitstream itself says."""
     if name == b"VP8L":
-        if len(body) >= 5 and body[0] == 0x2F:  # noqa: PLR2004 - signature and a 32-bit header
+        if len(body) >= 5 and body[0] == 0x2F:
             (bits,) = struct.unpack_from("<I", body, 1)
             if not bits >> 29:  # the version
                 return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bool(bits >> 28 & 1)
-    elif len(body) >= 10 and body[3:6] == b"\x9d\x01\x2a" and not body[0] & 1:  # noqa: PLR2004 - a key frame's header
+    elif len(body) >= 10 and bytes(body[3:6]) == b"\x9d\x01\x2a" and not body[0] & 1:
         width, height = struct.unpack_from("<HH", body, 6)
         return width & 0x3FFF, height & 0x3FFF, False
-    msg = f"{name!r} does not begin like one"
-    raise Malformed(msg)
+    raise Malformed(f"{name!r} does not begin like one")
 
 
 def _u24(body: memoryview, position: int) -> int:
@@ -106,9 +102,8 @@ class _Picture:
     def add_chunk(self, name: bytes, body: memoryview, chunks: Allowance) -> None:
         """Take in a chunk of the file."""
         if name == b"VP8X":
-            if self.canvas is not None or self.bitstream is not None or len(body) < 10:  # noqa: PLR2004
-                msg = "VP8X out of place or too short"
-                raise Malformed(msg)
+            if self.canvas is not None or self.bitstream is not None or len(body) < 10:
+                raise Malformed("VP8X out of place or too short")
             self.canvas = _u24(body, 4) + 1, _u24(body, 7) + 1
             check_pixels(*self.canvas, self.policy)
         elif name == b"ANMF":
@@ -125,22 +120,19 @@ class _Picture:
             self.exif = self.exif or bytes(body)
 
     def _add_first_frame(self, body: memoryview, chunks: Allowance) -> None:
-        if self.canvas is None or self.bitstream is not None or len(body) < 16:  # noqa: PLR2004
-            msg = "a frame out of place or too short"
-            raise Malformed(msg)
+        if self.canvas is None or self.bitstream is not None or len(body) < 16:
+            raise Malformed("a frame out of place or too short")
         self.corner = 2 * _u24(body, 0), 2 * _u24(body, 3)
         self.size = _u24(body, 6) + 1, _u24(body, 9) + 1
         if any(low + length > whole for low, length, whole in zip(self.corner, self.size, self.canvas, strict=True)):
-            msg = "a frame outside the canvas"
-            raise Malformed(msg)
+            raise Malformed("a frame outside the canvas")
         for name, part in _chunks(body[16:], chunks):
             if name in {b"ALPH", b"VP8 ", b"VP8L"}:
                 self._add_bitstream(name, part)
 
     def _add_bitstream(self, name: bytes, body: memoryview) -> None:
         if self.bitstream is not None or (name == b"ALPH" and self.alpha is not None):
-            msg = "two bitstreams for one frame"
-            raise Malformed(msg)
+            raise Malformed("two bitstreams for one frame")
         if name == b"ALPH":
             self.alpha = body
         else:
@@ -149,14 +141,12 @@ class _Picture:
     def rebuilt(self) -> Rebuilt:
         """Return the file."""
         if self.bitstream is None:
-            msg = "no bitstream"
-            raise Malformed(msg)
+            raise Malformed("no bitstream")
         name, body = self.bitstream
         width, height, has_alpha = _bitstream_size(name, body)
         canvas = self.canvas or (width, height)
         if (width, height) != (self.size or canvas):
-            msg = f"a bitstream of {width} x {height} pixels where {self.size or canvas} were announced"
-            raise Malformed(msg)
+            raise Malformed(f"a bitstream of {width} x {height} pixels where {self.size or canvas} were announced")
         check_pixels(width, height, self.policy)
         chunks = [_chunk(name, body)]
         if self.alpha is not None and name == b"VP8 ":
