@@ -25,7 +25,16 @@ _PLUGINS: Final[dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]]] = {
     "GIF": GifImagePlugin.GifImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
+    "HEIF": lambda file: _open_heif(file),
 }
+
+
+def _open_heif(file: io.BytesIO) -> ImageFile.ImageFile:
+    """Open a HEIF with pillow-heif, which is an extra; not registered with Pillow, which would change it for all."""
+    from pillow_heif import HeifImageFile  # noqa: PLC0415
+
+    return HeifImageFile(file)
+
 
 # Pillow reads in blocks of 64 KiB and takes the GIL for each; beside a busy thread that can cost 5 ms a time.
 _ONE_BLOCK: Final = 1 << 30

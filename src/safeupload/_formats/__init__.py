@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from safeupload._formats import gif, jpeg, png, webp
+from safeupload._formats import avif, gif, heif, jpeg, png, webp
 from safeupload._formats._base import Malformed, Rebuilt
 from safeupload.errors import Corrupt, FormatNotAllowed, NotAnImage
 
@@ -33,7 +33,7 @@ class _Format(Protocol):
         """Check and bound the file, and return it rebuilt."""
 
 
-_FORMATS: Final[tuple[_Format, ...]] = (jpeg, png, gif, webp)
+_FORMATS: Final[tuple[_Format, ...]] = (jpeg, png, gif, webp, avif, heif)
 
 # What else people upload, so that they are told what it is and not that it is no picture.
 _KNOWN: Final = (

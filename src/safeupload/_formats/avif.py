@@ -1,0 +1,100 @@
+"""
+AVIF: the primary picture, with its alpha plane; of a sequence the still picture beside it.
+
+Source: AV1 Image File Format (AOM, 1.1); AV1 Bitstream & Decoding Process Specification, sections 5.3 and 5.5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from safeupload._formats import _isobmff
+from safeupload._formats._base import Allowance, Malformed, Rebuilt
+from safeupload._formats._bits import Bits
+
+if TYPE_CHECKING:
+    from safeupload.policy import Policy
+
+NAME: Final = "AVIF"
+
+_PIXEL_BYTES: Final = 13  # planes of up to 16 bits, 4 bytes of RGBA, a copy in Pillow and its raster
+_SEQUENCE_HEADER: Final = 1
+_CONFIG_HEADER: Final = 4  # bytes of av1C before its OBUs
+
+
+def recognise(head: bytes) -> bool:
+    """Tell whether the file begins like an AVIF."""
+    return bool(_isobmff.brands(head)[1] & {b"avif", b"avis"})
+
+
+def rebuild(data: bytes, policy: Policy) -> Rebuilt:
+    """
+    Return an AVIF of the primary picture and its alpha plane.
+
+    Raises `Malformed`, `TooManyPixels` and `TooComplex` ("chunks", "metadata").
+    """
+    return _isobmff.rebuild(data, policy, _CODEC)
+
+
+def check_coded(config: bytes, payload: bytes, size: tuple[int, int], chunks: Allowance) -> None:
+    """
+    Raise `Malformed` unless every sequence header, and there is one, has exactly the item's size.
+
+    The decoder allocates by the sequence header, before anybody compares that with the container.
+    """
+    headers = [*_sequence_headers(config[_CONFIG_HEADER:], chunks), *_sequence_headers(payload, chunks)]
+    if not headers or any(_frame_size(header) != size for header in headers):
+        raise Malformed("a bitstream of another size than its item")
+
+
+def _sequence_headers(obus: bytes, chunks: Allowance) -> list[bytes]:
+    """Return the sequence headers among the OBUs."""
+    found, position = [], 0
+    while position < len(obus):
+        chunks.take()
+        header = obus[position]
+        position += 2 if header & 4 else 1
+        length = len(obus) - position
+        if header & 2:
+            length, position = _leb128(obus, position)
+        if header & 0x80 or length < 0 or position + length > len(obus):
+            raise Malformed("an OBU that does not fit")
+        if header >> 3 & 15 == _SEQUENCE_HEADER:
+            found.append(obus[position : position + length])
+        position += length
+    return found
+
+
+def _leb128(data: bytes, position: int) -> tuple[int, int]:
+    """Return the number that stands at the position, seven bits a byte, and the position behind it."""
+    value = 0
+    for index, byte in enumerate(data[position : position + 8]):
+        value |= (byte & 0x7F) << 7 * index
+        if not byte & 0x80:
+            return value, position + index + 1
+    raise Malformed("a length without an end")
+
+
+def _frame_size(header: bytes) -> tuple[int, int]:
+    """Return the largest frame width and height that a sequence header announces."""
+    bits = Bits(header[:64])
+    bits.take(4)  # profile, still picture
+    if bits.take(1):  # reduced header
+        bits.take(5)
+    else:
+        if bits.take(1):
+            raise Malformed("timing in a still picture")
+        has_delay = bits.take(1)
+        for _ in range(bits.take(5) + 1):  # operating points
+            bits.take(12)
+            if bits.take(5) > 7:
+                bits.take(1)
+            if has_delay and bits.take(1):
+                bits.take(4)
+    width_bits, height_bits = bits.take(4) + 1, bits.take(4) + 1
+    return bits.take(width_bits) + 1, bits.take(height_bits) + 1
+
+
+_CODEC: Final = _isobmff.Codec(
+    name=NAME, brand=b"avif", item=b"av01", config=b"av1C", pixel_bytes=_PIXEL_BYTES, check_coded=check_coded
+)
