@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from safeupload.policy import Policy
 
+
 # The plugins themselves and not Image.open: that would consult and change registries which the whole process shares,
 # and warn by a limit (MAX_IMAGE_PIXELS) that is not ours.
 _PLUGINS: Final[dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]]] = {
@@ -25,15 +26,16 @@ _PLUGINS: Final[dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]]] = {
     "GIF": GifImagePlugin.GifImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
-    "HEIF": lambda file: _open_heif(file),
 }
 
 
-def _open_heif(file: io.BytesIO) -> ImageFile.ImageFile:
-    """Open a HEIF with pillow-heif, which is an extra; not registered with Pillow, which would change it for all."""
-    from pillow_heif import HeifImageFile  # noqa: PLC0415
+def _plugin(name: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
+    """Return the decoder of a format; that of HEIF is an extra, imported when it is needed."""
+    if name == "HEIF":
+        from pillow_heif import HeifImageFile  # noqa: PLC0415
 
-    return HeifImageFile(file)
+        return HeifImageFile  # type: ignore[no-any-return, unused-ignore]  # typed or not, by its version
+    return _PLUGINS[name]
 
 
 # Pillow reads in blocks of 64 KiB and takes the GIL for each; beside a busy thread that can cost 5 ms a time.
@@ -61,14 +63,15 @@ def _load(rebuilt: Rebuilt, scale: int, policy: Policy) -> Image.Image:
     """Run the decoder; whatever it raises is about their bytes."""
     left, top, right, bottom = rebuilt.frame
     size = right - left, bottom - top
+    open_image = _plugin(rebuilt.format)
     try:
-        image = _PLUGINS[rebuilt.format](io.BytesIO(rebuilt.data))
+        image = open_image(io.BytesIO(rebuilt.data))
         _expect(image.size, size)
         if scale > 1:
             image.draft(None, (size[0] // scale, size[1] // scale))
-            _expect(image.size, (-(-size[0] // scale), -(-size[1] // scale)))
         image.decodermaxblock = _ONE_BLOCK
         image.load()
+        _expect(image.size, (-(-size[0] // scale), -(-size[1] // scale)))
     except MemoryError as error:
         raise TooComplex("memory", policy.max_decode_bytes) from error
     except Image.DecompressionBombError as error:  # only WebP asks, and only above a limit of the whole process

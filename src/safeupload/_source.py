@@ -107,9 +107,9 @@ async def read_async(source: object, max_bytes: int) -> bytes:
     """Return the bytes of a source for which `is_async` is true, as `read` does for the others."""
     collected = _Collected(max_bytes)
     if (reader := _reader(source)) is not None:
-        if hasattr(reader, "seekable") and await reader.seekable():
-            await reader.seek(0)
-        while collected.add(await reader.read(collected.wanted)):
+        if hasattr(reader, "seekable") and await _settled(reader.seekable()):
+            await _settled(reader.seek(0))
+        while collected.add(await _settled(reader.read(collected.wanted))):
             pass
     elif isinstance(source, AsyncIterable):
         chunks = aiter(source)
@@ -120,6 +120,11 @@ async def read_async(source: object, max_bytes: int) -> bytes:
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
     return collected.result()
+
+
+async def _settled(value: Any) -> Any:  # noqa: ANN401
+    """Await what can be awaited: of an async file's methods, some libraries leave `seekable` plain."""
+    return await value if inspect.isawaitable(value) else value
 
 
 def _read_all(reader: Any, collected: _Collected) -> None:  # noqa: ANN401 - whatever has read(n)
@@ -165,6 +170,8 @@ class _Collected:
         """Take in a chunk; return whether there was anything in it."""
         view = _view(chunk)
         if view is None:
+            if inspect.iscoroutine(chunk):
+                chunk.close()  # or Python warns that nobody awaited it
             raise UnsupportedSource(f"the source gave a {type(chunk).__name__} where bytes were expected")
         if not view.nbytes:
             self._empty += 1

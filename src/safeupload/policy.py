@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from safeupload.errors import InvalidPolicy
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["AVATAR", "Policy"]
 
@@ -126,8 +124,8 @@ def _tuple(name: str, value: object, length: int) -> tuple[object, ...]:
 
 def _formats(names: Iterable[str]) -> frozenset[str]:
     """Return the names as a frozen set, or raise `InvalidPolicy` where one is unknown or cannot be decoded here."""
-    if isinstance(names, str):
-        raise InvalidPolicy(f"formats: expected a set of names, got the string {names!r}")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InvalidPolicy(f"formats: expected a set of names, got {names!r}")
     formats = frozenset(names)
     if not formats:
         raise InvalidPolicy("formats: at least one is needed")

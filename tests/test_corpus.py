@@ -1,0 +1,59 @@
+"""
+The corpus of real and hostile pictures, where there is one.
+
+The environment variable SAFEUPLOAD_CORPUS names its folder: the files, `manifest.jsonl` with the expected verdicts, and
+`run_corpus.py`, which judges a callable in limited child processes.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CORPUS = os.environ.get("SAFEUPLOAD_CORPUS")
+NEEDED = ("run_corpus.py", "reference.py", "manifest.jsonl")
+
+# What the runner says when it has nothing to compare with: its reference fails, or is in another part of the corpus.
+NO_VERDICT = {"accepted-what-the-reference-cannot-read", "checker-failed"}
+
+ADAPTER = """
+import dataclasses
+import safeupload
+
+EVERYTHING = dataclasses.replace(safeupload.AVATAR, formats={"JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF"})
+
+def default(data):
+    return safeupload.normalize(data).data
+
+def everything(data):
+    return safeupload.normalize(data, EVERYTHING).data
+"""
+
+
+@pytest.mark.skipif(CORPUS is None, reason="SAFEUPLOAD_CORPUS names no corpus")
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("function", ["default", pytest.param("everything", marks=pytest.mark.long)])
+def test_no_file_of_the_corpus_gets_through(function: str, tmp_path: Path) -> None:
+    """
+    Every file becomes a clean, right picture or one clean refusal, within time and memory.
+
+    The runner writes beside itself, so it runs from a copy.
+    """
+    assert CORPUS is not None
+    for name in NEEDED:
+        shutil.copy(Path(CORPUS) / name, tmp_path)
+    (tmp_path / "files").symlink_to(Path(CORPUS) / "files")
+    (tmp_path / "adapter.py").write_text(ADAPTER)
+    command = [sys.executable, "run_corpus.py", "--callable", f"adapter:{function}", "--base-error"]
+    command += ["safeupload:Rejected", "--jobs", "2", "--out", "results.jsonl"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    results = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+
+    assert len(results) == len((tmp_path / "manifest.jsonl").read_text().splitlines()) > 1000
+    found = [(result["id"], problem) for result in results for problem in result["problems"]]
+    assert [(name, problem) for name, problem in found if problem not in NO_VERDICT] == []
+    assert done.returncode == 0, done.stdout[-2000:]
