@@ -72,6 +72,8 @@ def _load(rebuilt: Rebuilt, scale: int, policy: Policy) -> Image.Image:
         image.decodermaxblock = _ONE_BLOCK
         image.load()
         _expect(image.size, (-(-size[0] // scale), -(-size[1] // scale)))
+        if not rebuilt.is_complete(_last_pixels(image)):
+            raise ValueError("rows are missing")  # noqa: TRY301 - one way out of here
     except MemoryError as error:
         raise TooComplex("memory", policy.max_decode_bytes) from error
     except Image.DecompressionBombError as error:  # only WebP asks, and only above a limit of the whole process
@@ -79,6 +81,12 @@ def _load(rebuilt: Rebuilt, scale: int, policy: Policy) -> Image.Image:
     except Exception as error:
         raise Corrupt from error
     return image
+
+
+def _last_pixels(image: Image.Image) -> bytes:
+    """Return the raw end of the last row."""
+    width, height = image.size
+    return image.crop((max(0, width - 1024), height - 1, width, height)).tobytes()
 
 
 def _expect(decoder: tuple[int, int], preflight: tuple[int, int]) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from safeupload.errors import TooComplex, TooManyPixels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from safeupload.policy import Policy
 
 #: Output of one step of a bounded inflate; the smaller, the less memory a bomb gets.
@@ -19,6 +21,11 @@ class Malformed(Exception):
     """The file breaks a rule of its format; the text says which, for the log."""
 
 
+def _always(_: bytes) -> bool:
+    """Tell that a picture is complete, of a decoder that raises if it is not."""
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rebuilt:
     """
@@ -27,7 +34,8 @@ class Rebuilt:
     `canvas` is the size of the picture as stored, `frame` the box (left, top, right, bottom) of it that `data` covers:
     the first frame of an animation may be smaller than the canvas. `pixel_bytes` is what the decoder takes a pixel of
     the frame, `fixed_bytes` what it takes besides. `transparency` is what Pillow calls so: alpha per palette entry, or
-    the sample(s) that mean "transparent", in the decoded depth.
+    the sample(s) that mean "transparent", in the decoded depth. `is_complete` tells, from the raw last pixels of the
+    raster, whether all of it was decoded, where a decoder does not raise if it was not.
     """
 
     format: str
@@ -42,6 +50,7 @@ class Rebuilt:
     transparency: bytes | int | tuple[int, int, int] | None = None
     animated: bool = False
     has_alpha: bool = False
+    is_complete: Callable[[bytes], bool] = field(default=_always, repr=False, compare=False)
 
     def decode_bytes(self, scale: int) -> int:
         """Return the memory a decode at 1/`scale` needs, in bytes."""

@@ -7,7 +7,7 @@ from typing import Final
 
 _PREFIX: Final = b"Exif\0\0"
 _ORIENTATION: Final = 0x0112
-_SHORT: Final = 3
+_KINDS: Final = {3: "H", 4: "I"}  # SHORT, as the standard has it, and LONG, as some write
 _UPRIGHT: Final = 1
 _LAST: Final = 8
 
@@ -29,8 +29,9 @@ def read_orientation(exif: bytes) -> int:
     except struct.error:
         return _UPRIGHT
     entries = tiff[start + 2 : start + 2 + 12 * count]
-    entry = struct.Struct(order + "HHIHxx")
-    for tag, kind, values, value in entry.iter_unpack(entries[: len(entries) // 12 * 12]):
+    entry = struct.Struct(order + "HHI4s")
+    for tag, kind, values, field in entry.iter_unpack(entries[: len(entries) // 12 * 12]):
         if tag == _ORIENTATION:
-            return value if kind == _SHORT and values == 1 and _UPRIGHT <= value <= _LAST else _UPRIGHT
+            (value,) = struct.unpack_from(order + _KINDS.get(kind, "H"), field)
+            return value if kind in _KINDS and values == 1 and _UPRIGHT <= value <= _LAST else _UPRIGHT
     return _UPRIGHT

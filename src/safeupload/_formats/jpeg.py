@@ -234,7 +234,7 @@ class _Picture:
         frame = self.frame
         if frame is None:
             raise Malformed("a scan before the frame header")
-        numbers, first, last, low = _scan_header(header)
+        numbers, first, last, high, low = _scan_header(header)
         if len(set(numbers)) != len(numbers) or not set(numbers) <= frame.components.keys():
             raise Malformed("a scan of components that the frame does not have")
         self._scans_left.take()
@@ -244,10 +244,10 @@ class _Picture:
             if first > last or last >= _COEFFICIENTS or (first == 0) != (last == 0) or (first and len(parts) > 1):
                 raise Malformed(f"a scan of coefficients {first} to {last} of {len(parts)} components")
         else:
-            first, last, low = 0, _COEFFICIENTS - 1, 0
-            if any(self.coded[number][0] is not None for number in numbers):
-                raise Malformed("a component coded twice")
-        for number in numbers:
+            first, last, high, low = 0, _COEFFICIENTS - 1, 0, 0
+        for number in numbers:  # each coefficient is coded once, and then refined bit by bit
+            if set(self.coded[number][first : last + 1]) != {high or None} or (high and low != high - 1):
+                raise Malformed("a scan that codes again, or refines what was not coded")
             self.coded[number][first : last + 1] = [low] * (last + 1 - first)
         self._write_scan(frame, header, entropy)
 
@@ -329,10 +329,10 @@ def _huffman_tables(body: bytes) -> Iterator[tuple[int, bytes]]:
         body = body[length:]
 
 
-def _scan_header(body: bytes) -> tuple[bytes, int, int, int]:
-    """Return component numbers, first and last coefficient, and the lowest bit coded, of a scan header (SOS)."""
+def _scan_header(body: bytes) -> tuple[bytes, int, int, int, int]:
+    """Return component numbers, first and last coefficient, lowest bit before and after, of a scan header (SOS)."""
     count = body[0] if body else 0
     if not 1 <= count <= 4 or len(body) != 4 + 2 * count:
         raise Malformed("scan header of the wrong length")
     first, last, bits = body[-3:]
-    return body[1 : 1 + 2 * count : 2], first, last, bits & 15
+    return body[1 : 1 + 2 * count : 2], first, last, bits >> 4, bits & 15

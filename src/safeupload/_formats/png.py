@@ -31,6 +31,11 @@ _DEPTHS: Final = {
     _RGB_ALPHA: (8, 16),
 }
 _PIXEL_BYTES: Final = {_GRAY: 1, _RGB: 4, _PALETTE: 1, _GRAY_ALPHA: 4, _RGB_ALPHA: 4}  # in Pillow; I;16: 2
+_SAMPLES: Final = {_GRAY: 1, _RGB: 3, _PALETTE: 1, _GRAY_ALPHA: 2, _RGB_ALPHA: 4}
+_PASSES: Final = (  # of Adam7: first column and row, and the steps between them
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
+_COUNTED_AT_A_TIME: Final = 1 << 20
 _MAX_LENGTH: Final = (1 << 31) - 1
 _CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _ENTRIES: Final = 256
@@ -133,10 +138,10 @@ class _Header:
         if name != b"IHDR" or len(body) != 13:
             raise Malformed("does not begin with IHDR")
         self.body = bytes(body)
-        self.width, self.height, self.depth, self.kind, compression, method, interlace = struct.unpack(">IIBBBBB", body)
-        if self.depth not in _DEPTHS.get(self.kind, ()) or compression or method or interlace > 1:
+        self.width, self.height, self.depth, self.kind, *methods, self.interlace = struct.unpack(">IIBBBBB", body)
+        if self.depth not in _DEPTHS.get(self.kind, ()) or any(methods) or self.interlace > 1:
             raise Malformed(
-                f"IHDR with depth {self.depth}, colour type {self.kind}, {compression}, {method}, {interlace}"
+                f"IHDR with depth {self.depth}, colour type {self.kind}, methods {methods}, {self.interlace}"
             )
         check_pixels(self.width, self.height, policy)
 
@@ -170,8 +175,37 @@ class _Header:
             icc=icc,
             transparency=transparency,
             animated=animated,
+            is_complete=lambda last_pixels: self._is_complete(pixels, last_pixels),
             has_alpha=transparency is not None or self.kind in {_GRAY_ALPHA, _RGB_ALPHA},
         )
+
+    def _is_complete(self, pixels: list[memoryview], last_pixels: bytes) -> bool:
+        """
+        Tell whether the stream holds all rows; Pillow leaves missing ones blank and says nothing.
+
+        Rows are written whole and in order, so a last row that is not blank settles it. Else the stream is inflated
+        once more and counted, and so is an interlaced one, whose last row is not written last.
+        """
+        if last_pixels.strip(b"\0") and not self.interlace:
+            return True
+        missing = self._raw_bytes()
+        stream = zlib.decompressobj()
+        for part in pixels:
+            pending: bytes | memoryview = part
+            while not stream.eof and (piece := stream.decompress(pending, _COUNTED_AT_A_TIME)):
+                missing -= len(piece)
+                pending = stream.unconsumed_tail
+        return missing <= 0
+
+    def _raw_bytes(self) -> int:
+        """Return the size of the inflated picture: each row of each pass with its filter byte."""
+        bits = self.depth * _SAMPLES[self.kind]
+        passes = _PASSES if self.interlace else ((0, 0, 1, 1),)
+        total = 0
+        for left, top, across, down in passes:
+            columns, rows = -(-(self.width - left) // across), -(-(self.height - top) // down)
+            total += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
+        return total
 
     def _transparency(self, key: bytes, palette: bytes) -> bytes | int | tuple[int, int, int] | None:
         """Return what tRNS says, in the depth that Pillow decodes to; None where it says nothing."""
