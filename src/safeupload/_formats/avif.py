@@ -24,7 +24,7 @@ _CONFIG_HEADER: Final = 4  # bytes of av1C before its OBUs
 
 def recognise(head: bytes) -> bool:
     """Tell whether the file begins like an AVIF."""
-    return bool(_isobmff.brands(head)[1] & {b"avif", b"avis"})
+    return bool(_isobmff.brands(head) & {b"avif", b"avis"})
 
 
 def rebuild(data: bytes, policy: Policy) -> Rebuilt:

@@ -28,7 +28,7 @@ _MAX_BLOCK: Final = 64  # a coded picture is padded to whole coding blocks, of 6
 
 def recognise(head: bytes) -> bool:
     """Tell whether the file begins like a HEIC."""
-    return bool(_isobmff.brands(head)[1] & _BRANDS)
+    return bool(_isobmff.brands(head) & _BRANDS)
 
 
 def rebuild(data: bytes, policy: Policy) -> Rebuilt:
