@@ -100,6 +100,37 @@ def test_orientation_is_that_of_the_container(orientation: int) -> None:
     assert safeupload.validate(encoded(PHOTO, "AVIF", exif=exif.tobytes()), POLICY).orientation == orientation
 
 
+def head(*brands: bytes, kind: bytes = b"ftyp", length: int = 0) -> bytes:
+    """Return the beginning of a file with those brands, the major one first, and something behind it."""
+    major, *compatible = brands
+    content = b"".join((major, bytes(4), *compatible))
+    return struct.pack(">I4s", length or 8 + len(content), kind) + content + b"avifheic"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (head(b"avif"), "AVIF"),
+        (head(b"avis", b"msf1"), "AVIF"),
+        (head(b"mif1", b"avif"), "AVIF"),
+        (head(b"mif1", b"miaf", b"MA1A", b"avif"), "AVIF"),
+        (head(b"heic", b"mif1"), "HEIF"),
+        (head(b"mif1", b"miaf", b"heic"), "HEIF"),
+        (head(b"msf1"), "HEIF"),
+        (head(b"mif1", b"miaf", b"avif", length=16 + 4), "HEIF"),
+        (head(b"isom", b"mp42"), None),
+        (head(b"isom", b"mp42", length=1 << 31), "AVIF"),
+        (head(b"avif", kind=b"ftyq"), None),
+    ],
+    ids=str,
+)
+def test_recognition_by_brand(data: bytes, expected: str | None) -> None:
+    """The brands say what the file is, the major one and the compatible ones, as far as their box goes."""
+    found = next((module.NAME for module in (avif, heif) if module.recognise(data)), None)
+
+    assert found == expected
+
+
 def test_orientation_in_exif_is_not_applied() -> None:
     """Of AVIF and HEIF, the standard says that EXIF has no say."""
     exif = Image.Exif()

@@ -92,7 +92,7 @@ class _Writer:
         item = find(self._items, number)
         added = self._add(item)
         alpha = self._alphas.get(number)
-        if alpha is not None and not item.is_alpha:
+        if alpha is not None:
             if alpha.size() != item.size():
                 raise Malformed("an alpha plane of another size")
             self.has_alpha = True
