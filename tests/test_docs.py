@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pictures import jpeg
+from builders.pictures import jpeg
 from starlette.datastructures import UploadFile
 from werkzeug.datastructures import FileStorage
 
@@ -36,7 +36,7 @@ def names() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_runs(page: Path) -> None:
     """What the page shows works, in the order of the page; the views it defines are called."""
     scope = names()
@@ -61,7 +61,7 @@ def test_there_are_blocks_to_run() -> None:
     assert len(BLOCK.findall((ROOT / "README.md").read_text())) >= 6
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     """A relative link names a file of the repository."""
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):

@@ -18,7 +18,7 @@ import trio
 from django.conf import settings
 from django.core.files.uploadedfile import InMemoryUploadedFile, SimpleUploadedFile, TemporaryUploadedFile
 from litestar.datastructures import UploadFile as LitestarUploadFile
-from pictures import costly, encoded, jpeg, photograph
+from builders.pictures import costly, encoded, jpeg, photograph
 from PIL import Image, ImageFile
 from starlette.datastructures import UploadFile
 from werkzeug.datastructures import FileStorage

@@ -52,6 +52,7 @@ def decoded(data: bytes, policy: Policy) -> Generator[tuple[Image.Image, Rebuilt
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise TruncatedImagesEnabled
     rebuilt = rebuild(data, policy)
+    del data  # where it was read from a file, nobody else holds it
     steps = plan(rebuilt, policy)
     if rebuilt.decode_bytes(steps.scale) > policy.max_decode_bytes:
         raise TooComplex("memory", policy.max_decode_bytes)

@@ -26,7 +26,7 @@ _UPRIGHT: Final = {
 _Box: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom
 _PREMULTIPLIED: Final = {"LA": "La", "RGBA": "RGBa"}
 _PLAIN: Final = frozenset({"L", "RGB", "CMYK"})  # modes that Pillow resamples as they are
-_STRIP_PIXELS: Final = 1 << 20  # converted at a time, so that no second full-size raster exists
+_STRIP_PIXELS: Final = 1 << 18  # converted at a time, so that no second full-size raster exists
 
 
 def render(image: Image.Image, rebuilt: Rebuilt, steps: Plan, policy: Policy) -> bytes:

@@ -63,7 +63,7 @@ class Policy:
         Segments, chunks or short blocks in the file. 20,000: a 5 MiB PNG in chunks of 4 KiB has 1,280; walking
         20,000 takes about 10 ms.
     `max_frames`
-        Frames of an animation, of which only the first is decoded. 4,000: over two minutes at 30 a second.
+        Frames of an animation, of which only the first is decoded. 2,000: over a minute at 30 a second.
     `max_metadata_bytes`
         Inflated size of compressed metadata and of the colour profile. 4 MiB: the largest profiles in common use (CMYK
         presses) have 2 to 3 MB; a PNG text chunk can inflate a thousandfold.
@@ -86,7 +86,7 @@ class Policy:
     max_scans: int = 64
     max_scan_blocks: int = 100_000_000
     max_chunks: int = 20_000
-    max_frames: int = 4_000
+    max_frames: int = 2_000
     max_metadata_bytes: int = 4 * MiB
 
     size: tuple[int, int] = (300, 300)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
     from safeupload.policy import Policy
 
+#: What Pillow takes besides for each row (pointers to it) and for each column (two rows of the file, of up to 8 bytes a
+#: pixel): nothing in a photograph, most of a picture one pixel high.
+_EDGE_BYTES: Final = 16
+
 #: Output of one step of a bounded inflate; the smaller, the less memory a bomb gets.
 _INFLATE_STEP: Final = 1 << 16
 
@@ -55,7 +59,9 @@ class Rebuilt:
     def decode_bytes(self, scale: int) -> int:
         """Return the memory a decode at 1/`scale` needs, in bytes."""
         left, top, right, bottom = self.frame
-        return self.fixed_bytes + self.pixel_bytes * -(-(right - left) // scale) * -(-(bottom - top) // scale)
+        width, height = -(-(right - left) // scale), -(-(bottom - top) // scale)
+        files = 2 * len(self.data)  # the one we wrote and, of some formats, the copy that is fed to the decoder
+        return files + self.fixed_bytes + self.pixel_bytes * width * height + _EDGE_BYTES * (width + height)
 
 
 def check_pixels(width: int, height: int, policy: Policy) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "AVIF"
 
-_PIXEL_BYTES: Final = 13  # planes of up to 16 bits, 4 bytes of RGBA, a copy in Pillow and its raster
+_SAMPLE_BYTES: Final = (3.0, 6.0)  # of profile 0 (4:2:0) and the others (up to 4:4:4), with 16 bits a sample
 _SEQUENCE_HEADER: Final = 1
 _CONFIG_HEADER: Final = 4  # bytes of av1C before its OBUs
 
@@ -36,15 +36,17 @@ def rebuild(data: bytes, policy: Policy) -> Rebuilt:
     return _isobmff.rebuild(data, policy, _CODEC)
 
 
-def check_coded(config: bytes, payload: bytes, size: tuple[int, int], chunks: Allowance) -> None:
+def sample_bytes(config: bytes, payload: bytes, size: tuple[int, int], chunks: Allowance) -> float:
     """
-    Raise `Malformed` unless every sequence header, and there is one, has exactly the item's size.
+    Return what a pixel's samples take; raise `Malformed` unless every sequence header has exactly the item's size.
 
-    The decoder allocates by the sequence header, before anybody compares that with the container.
+    The decoder allocates by the sequence header, before anybody compares that with the container. The depth stands too
+    deep in it to be read here, so it is taken for more than 8 bits.
     """
     headers = [*_sequence_headers(config[_CONFIG_HEADER:], chunks), *_sequence_headers(payload, chunks)]
     if not headers or any(_frame_size(header) != size for header in headers):
         raise Malformed("a bitstream of another size than its item")
+    return max(_SAMPLE_BYTES[min(header[0] >> 5, 1)] for header in headers)
 
 
 def _sequence_headers(obus: bytes, chunks: Allowance) -> list[bytes]:
@@ -95,6 +97,4 @@ def _frame_size(header: bytes) -> tuple[int, int]:
     return bits.take(width_bits) + 1, bits.take(height_bits) + 1
 
 
-_CODEC: Final = _isobmff.Codec(
-    name=NAME, brand=b"avif", item=b"av01", config=b"av1C", pixel_bytes=_PIXEL_BYTES, check_coded=check_coded
-)
+_CODEC: Final = _isobmff.Codec(name=NAME, brand=b"avif", item=b"av01", config=b"av1C", sample_bytes=sample_bytes)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "HEIF"
 
-_PIXEL_BYTES: Final = 13  # planes of up to 16 bits, 4 bytes of RGBA, a copy in Pillow and its raster
+_SAMPLES: Final = {0: 1.0, 1: 1.5, 2: 2.0, 3: 3.0}  # a pixel, by chroma format
 _BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})  # after AVIF's
 _SPS: Final = 33
 _PARAMETER_SETS: Final = range(32, 35)  # VPS, SPS, PPS
@@ -40,15 +40,15 @@ def rebuild(data: bytes, policy: Policy) -> Rebuilt:
     return _isobmff.rebuild(data, policy, _CODEC)
 
 
-def check_coded(config: bytes, payload: bytes, size: tuple[int, int], chunks: Allowance) -> None:
+def sample_bytes(config: bytes, payload: bytes, size: tuple[int, int], chunks: Allowance) -> float:
     """
-    Raise `Malformed` unless every sequence parameter set, and there is one, has the item's size, padded to blocks.
+    Return what a pixel's samples take; raise `Malformed` unless every sequence parameter set has the item's size.
 
     They must be in the configuration, as the item type says: one among the slices could announce any size.
     """
-    sizes = [_picture_size(unit) for unit in _configured(config, chunks) if unit[0] >> 1 & 63 == _SPS]
-    if not sizes or any(
-        not whole <= coded < whole + _MAX_BLOCK for pair in sizes for coded, whole in zip(pair, size, strict=True)
+    pictures = [_parameters(unit) for unit in _configured(config, chunks) if unit[0] >> 1 & 63 == _SPS]
+    if not pictures or not all(
+        whole <= coded < whole + _MAX_BLOCK for *sizes, _ in pictures for coded, whole in zip(sizes, size, strict=True)
     ):
         raise Malformed("a bitstream of another size than its item")
     width = (config[21] & 3) + 1
@@ -62,6 +62,7 @@ def check_coded(config: bytes, payload: bytes, size: tuple[int, int], chunks: Al
         if payload[position] >> 1 & 63 in _PARAMETER_SETS:
             raise Malformed("a parameter set among the slices")
         position += length
+    return max(bytes_of_samples for *_, bytes_of_samples in pictures)
 
 
 def _configured(config: bytes, chunks: Allowance) -> Iterator[bytes]:
@@ -82,8 +83,8 @@ def _configured(config: bytes, chunks: Allowance) -> Iterator[bytes]:
             position += 2 + length
 
 
-def _picture_size(unit: bytes) -> tuple[int, int]:
-    """Return the width and height of a sequence parameter set, in samples."""
+def _parameters(unit: bytes) -> tuple[int, int, float]:
+    """Return the width and height of a sequence parameter set, in samples, and what those of a pixel take in bytes."""
     bits = Bits(unit[2:512].replace(b"\0\0\3", b"\0\0"))  # without the bytes that keep start codes from appearing
     bits.take(4)
     layers = bits.take(3)
@@ -94,11 +95,15 @@ def _picture_size(unit: bytes) -> tuple[int, int]:
     for has_profile, has_level in present:
         bits.take(88 * has_profile + 8 * has_level)
     bits.golomb()  # number
-    if bits.golomb() == 3:  # chroma format
+    chroma_format = bits.golomb()
+    if chroma_format == 3:
         bits.take(1)
-    return bits.golomb(), bits.golomb()
+    width, height = bits.golomb(), bits.golomb()
+    if bits.take(1):  # conformance window
+        for _ in range(4):
+            bits.golomb()
+    deep = max(bits.golomb(), bits.golomb())
+    return width, height, _SAMPLES.get(chroma_format, 3.0) * (2 if deep else 1)
 
 
-_CODEC: Final = _isobmff.Codec(
-    name=NAME, brand=b"heic", item=b"hvc1", config=b"hvcC", pixel_bytes=_PIXEL_BYTES, check_coded=check_coded
-)
+_CODEC: Final = _isobmff.Codec(name=NAME, brand=b"heic", item=b"hvc1", config=b"hvcC", sample_bytes=sample_bytes)

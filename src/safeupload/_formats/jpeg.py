@@ -46,6 +46,7 @@ _WINDOW: Final = 1 << 18
 _LOOKAHEAD: Final = b"\xff\x00" * 8
 
 _JFIF: Final = b"\xff\xe0\x00\x10JFIF\0\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+_ADOBE: Final = b"Adobe\x00\x64\x00\x00\x00\x00"  # its colour transform follows
 _BLOCK_BYTES: Final = 64 * 2  # libjpeg keeps a 16-bit coefficient a sample of every multi-scan picture
 _PIXEL_BYTES: Final = {1: 1, 3: 4, 4: 4}  # Pillow's L, RGB and CMYK, by number of components
 _COEFFICIENTS: Final = 64
@@ -76,8 +77,9 @@ def rebuild(data: bytes, policy: Policy) -> Rebuilt:
             continue
         segment, position = _segment(data, position)
         if marker == _SOS:
-            entropy, position = _entropy(data, position)
-            picture.add_scan(segment, entropy)
+            end = _find(_SCAN_END, data, position)
+            picture.add_scan(segment, memoryview(data)[position:end])
+            position = end
             if picture.complete:
                 break
         else:
@@ -110,14 +112,6 @@ def _segment(data: bytes, position: int) -> tuple[bytes, int]:
     return data[position + 2 : end], end
 
 
-def _entropy(data: bytes, position: int) -> tuple[memoryview, int]:
-    """Return the entropy-coded data that begins at the position, without fill bytes, and where its marker stands."""
-    marker = end = _find(_SCAN_END, data, position)
-    if data[end - 1] == 0xFF:
-        end = position + len(data[position:end].rstrip(b"\xff"))
-    return memoryview(data)[position:end], marker
-
-
 class _Component(NamedTuple):
     """One component of the frame, with the size of its block grid."""
 
@@ -148,7 +142,7 @@ class _Picture:
     policy: Policy
     frame: _Frame | None = None
     jfif: bool = False
-    adobe: bytes | None = None
+    adobe_transform: bytes = b""
     exif: bytes = b""
     icc: dict[int, bytes] = field(default_factory=dict)
     icc_broken: bool = False
@@ -188,7 +182,7 @@ class _Picture:
                 self._add_profile(body[12:])
         elif marker == _APP14:
             if body.startswith(b"Adobe") and len(body) >= 12:
-                self.adobe = body[:12]
+                self.adobe_transform = body[11:12]
         elif marker not in _SKIPPED:
             raise Malformed(f"marker {marker:#x} where none belongs")
 
@@ -279,7 +273,7 @@ class _Picture:
             (
                 b"\xff\xd8",
                 _JFIF if self.jfif else b"",
-                _marked(_APP14, self.adobe) if self.adobe else b"",
+                _marked(_APP14, _ADOBE + self.adobe_transform) if self.adobe_transform else b"",
                 *self.scans,
                 _LOOKAHEAD if single else b"\xff\xd9",
             ),

@@ -157,29 +157,27 @@ class _Header:
     ) -> Rebuilt:
         """Return the file."""
         transparency = self._transparency(key, palette)
+        head = [_SIGNATURE, *_chunk(b"IHDR", self.body)]
+        if self.kind == _PALETTE:
+            head += _chunk(b"PLTE", palette)
+        data = b"".join((*head, *_chunk(b"IDAT", *pixels), *_chunk(b"IEND")))
+        start = sum(map(len, head)) + 8
+        stream = memoryview(data)[start : start + sum(map(len, pixels))]
         return Rebuilt(
             format=NAME,
             canvas=(self.width, self.height),
             frame=(0, 0, self.width, self.height),
-            data=b"".join(
-                (
-                    _SIGNATURE,
-                    *_chunk(b"IHDR", self.body),
-                    *(_chunk(b"PLTE", palette) if self.kind == _PALETTE else ()),
-                    *_chunk(b"IDAT", *pixels),
-                    *_chunk(b"IEND"),
-                )
-            ),
+            data=data,
             pixel_bytes=2 if (self.kind, self.depth) == (_GRAY, 16) else _PIXEL_BYTES[self.kind],
             orientation=orientation,
             icc=icc,
             transparency=transparency,
             animated=animated,
-            is_complete=lambda last_pixels: self._is_complete(pixels, last_pixels),
             has_alpha=transparency is not None or self.kind in {_GRAY_ALPHA, _RGB_ALPHA},
+            is_complete=lambda last_pixels: self._is_complete(stream, last_pixels),
         )
 
-    def _is_complete(self, pixels: list[memoryview], last_pixels: bytes) -> bool:
+    def _is_complete(self, pending: bytes | memoryview, last_pixels: bytes) -> bool:
         """
         Tell whether the stream holds all rows; Pillow leaves missing ones blank and says nothing.
 
@@ -190,11 +188,9 @@ class _Header:
             return True
         missing = self._raw_bytes()
         stream = zlib.decompressobj()
-        for part in pixels:
-            pending: bytes | memoryview = part
-            while not stream.eof and (piece := stream.decompress(pending, _COUNTED_AT_A_TIME)):
-                missing -= len(piece)
-                pending = stream.unconsumed_tail
+        while missing > 0 and (piece := stream.decompress(pending, _COUNTED_AT_A_TIME)):
+            missing -= len(piece)
+            pending = stream.unconsumed_tail
         return missing <= 0
 
     def _raw_bytes(self) -> int:

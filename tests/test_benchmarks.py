@@ -1,0 +1,70 @@
+"""The benchmarks run and measure something; what they measure is not judged here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safeupload import AVATAR
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+MEASURES_MEMORY = Path("/proc/self/clear_refs").exists()
+
+
+def run(script: str, result: Path, *arguments: str) -> list[dict[str, Any]]:
+    """Run a benchmark and return the rows that it wrote."""
+    command = [sys.executable, "-W", "error", str(BENCHMARKS / script), "--json", str(result), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    rows = json.loads(result.read_text())
+    assert isinstance(rows, list)
+    return rows
+
+
+def test_compare_measures_both_ways(tmp_path: Path) -> None:
+    """Every kind of picture goes through both ways, and the rasters that Pillow allocates are seen."""
+    rows = run("compare.py", tmp_path / "rows", "--scale", "0.1", "--repeat", "1")
+
+    assert [row["name"].split()[0] for row in rows] == ["JPEG"] * 4 + ["PNG"] * 2 + ["WebP", "GIF"]
+    for row in rows:
+        assert row["cpu_ratio"] == pytest.approx(row["plain"]["cpu"] / row["safeupload"]["cpu"])
+    if MEASURES_MEMORY:
+        raster = 816 * 612 * 4
+
+        assert rows[3]["plain"]["peak"] > 1.8 * raster  # it copies what it has decoded
+        assert rows[3]["safeupload"]["peak"] < 1.8 * raster
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_concurrency_measures_the_loop(tmp_path: Path, backend: str) -> None:
+    """The ticker ticks through every part of the run, and a busy thread makes it late."""
+    arguments = ["--scale", "0.1", "--uploads", "4", "--backend", backend, "--busy"]
+
+    rows = run("concurrency.py", tmp_path / "rows", *arguments)
+
+    assert [row["name"] for row in rows] == ["nothing", "uploads", "busy thread", "uploads, busy thread"]
+    assert all(0 <= row["p50"] <= row["p99"] <= row["worst"] and row["ticks"] > 0 for row in rows)
+    assert rows[2]["p50"] > rows[0]["p50"]
+
+
+def test_hostile_files_are_refused(tmp_path: Path) -> None:
+    """Each attack is small enough to be let in by its size, and meets the refusal that is meant for it."""
+    rows = run("hostile.py", tmp_path / "rows", "--repeat", "1")
+
+    assert {row["expected"] for row in rows} >= {"too_complex", "too_many_pixels", "format_not_allowed"}
+    assert [row["answer"] for row in rows] == [row["expected"] for row in rows]
+    assert all(row["size"] < AVATAR.max_bytes for row in rows)
+
+
+def test_a_missed_goal_can_fail_the_run(tmp_path: Path) -> None:
+    """With --check a goal that is missed is an exit code, so that a CI can watch it."""
+    command = [sys.executable, str(BENCHMARKS / "compare.py"), "--check", "--scale", "0.02", "--repeat", "1"]
+    done = subprocess.run([*command, "--only", "JPEG 12 MP"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "missed: JPEG 12 MP" in done.stdout
