@@ -15,10 +15,10 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 import trio
+from builders.pictures import costly, encoded, jpeg, photograph
 from django.conf import settings
 from django.core.files.uploadedfile import InMemoryUploadedFile, SimpleUploadedFile, TemporaryUploadedFile
 from litestar.datastructures import UploadFile as LitestarUploadFile
-from builders.pictures import costly, encoded, jpeg, photograph
 from PIL import Image, ImageFile
 from starlette.datastructures import UploadFile
 from werkzeug.datastructures import FileStorage
