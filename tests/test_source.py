@@ -67,7 +67,19 @@ class AsyncFile:
 
     async def seek(self, position: int) -> int:
         """Go there."""
+        assert self._seekable
         return self._file.seek(position)
+
+
+class AsyncReaderOnly:
+    """An object with nothing but an async `read`."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    async def read(self, n: int) -> bytes:
+        """Read."""
+        return self._file.read(n)
 
 
 async def chunks_of(*chunks: bytes) -> AsyncIterator[bytes]:
@@ -117,6 +129,7 @@ SOURCES: dict[str, Callable[[bytes], object]] = {
 }
 ASYNC_SOURCES: dict[str, Callable[[bytes], object]] = {
     "async file": AsyncFile,
+    "async reader": AsyncReaderOnly,
     "async file that cannot seek": lambda data: AsyncFile(data, seekable=False),
     "object with an async file": lambda data: Holder(file=AsyncFile(data)),
     "async generator": lambda data: chunks_of(data[:5], data[5:], b""),
@@ -188,7 +201,7 @@ def test_a_string_is_refused() -> None:
         read("/etc/passwd", 1000)
 
 
-@pytest.mark.parametrize("source", [None, 5, object(), {"a": 1}, ["text"], [1, 2], io.StringIO("text"), Holder(read=3)])
+@pytest.mark.parametrize("source", [None, 5, "", object(), {"a": 1}, ["text"], [1, 2], io.StringIO("text"), Holder(read=3)])
 def test_what_has_no_bytes_is_a_misuse(source: object) -> None:
     """A wrong argument is the developer's mistake, said as such and as a TypeError."""
     with pytest.raises(UnsupportedSource) as caught:
@@ -239,6 +252,8 @@ def test_an_endless_source_of_nothing_ends() -> None:
     with pytest.raises(UnsupportedSource, match="empty"):
         read(nothing(), 10)
     assert read([b""] * 1000 + [b"x"], 10) == b"x"
+    with pytest.raises(UnsupportedSource):
+        read([b""] * 1001 + [b"x"], 10)
 
 
 def test_a_file_is_read_from_its_beginning() -> None:

@@ -71,8 +71,6 @@ AsyncSource: TypeAlias = Source | AsyncReader | AsyncIterable[Buffer]
 
 def is_async(source: object) -> bool:
     """Tell whether the source must be read on the event loop."""
-    if _view(source) is not None or isinstance(source, os.PathLike):
-        return False
     reader = _reader(source)
     if reader is None:
         return isinstance(source, AsyncIterable)
