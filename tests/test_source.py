@@ -201,7 +201,9 @@ def test_a_string_is_refused() -> None:
         read("/etc/passwd", 1000)
 
 
-@pytest.mark.parametrize("source", [None, 5, "", object(), {"a": 1}, ["text"], [1, 2], io.StringIO("text"), Holder(read=3)])
+@pytest.mark.parametrize(
+    "source", [None, 5, "", object(), {"a": 1}, ["text"], [1, 2], io.StringIO("text"), Holder(read=3)]
+)
 def test_what_has_no_bytes_is_a_misuse(source: object) -> None:
     """A wrong argument is the developer's mistake, said as such and as a TypeError."""
     with pytest.raises(UnsupportedSource) as caught:

@@ -72,6 +72,8 @@ def _build(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Build a transform, or return None if the profile is broken."""
     # Threads share a transform, so it must not cache its last pixel; black points are matched as Photoshop does.
     flags = ImageCms.Flags.NOCACHE | ImageCms.Flags.BLACKPOINTCOMPENSATION
+    if mode == "L":  # optimised, the curve of a gray profile becomes a few straight lines: 10 levels off in the dark
+        flags |= ImageCms.Flags.NOOPTIMIZE
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))

@@ -24,24 +24,47 @@ _UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _Box: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom
-_PREMULTIPLIED: Final = {"LA": "La", "RGBA": "RGBa"}
+_PREMULTIPLIED: Final = {"LA": "La", "RGBA": "RGBa"}  # so that colours under transparent pixels weigh nothing
+_STRAIGHT: Final = {"La": "LA", "RGBa": "RGBA"}
 _PLAIN: Final = frozenset({"L", "RGB", "CMYK"})  # modes that Pillow resamples as they are
 _STRIP_PIXELS: Final = 1 << 18  # converted at a time, so that no second full-size raster exists
 
 
 def render(image: Image.Image, rebuilt: Rebuilt, steps: Plan, policy: Policy) -> bytes:
     """Return the JPEG that the policy asks for, from the raster that the plan was made for."""
-    small = _shrink(image, rebuilt, steps)
-    alpha = None
-    if small.mode in {"La", "RGBa"}:
-        small = small.convert(small.mode.upper())
-        alpha = small.getchannel("A")
-        small = small.convert(small.mode[:-1])
-    result = Image.new("RGB", small.size, policy.background)
-    result.paste(to_srgb(small, rebuilt.icc), mask=alpha)
+    left, top = 0, 0
+    if steps.factor > 1 or not _is_plain(image, rebuilt):
+        left, top, _, _ = steps.area
+        image = _reduce(image, rebuilt, steps)
+    if image.mode in _STRAIGHT:
+        # Before LANCZOS: where alpha is cut off at both ends, and colours overshoot, a ring would stay around edges.
+        image = _over_background(image, rebuilt, policy)
+        result = _resample(image, steps, left, top)
+    else:
+        result = to_srgb(_resample(image, steps, left, top), rebuilt.icc)
     if rebuilt.orientation in _UPRIGHT:
         result = result.transpose(_UPRIGHT[rebuilt.orientation])
     return _encode(result, policy)
+
+
+def _over_background(image: Image.Image, rebuilt: Rebuilt, policy: Policy) -> Image.Image:
+    """Return a premultiplied picture in sRGB, laid over the background."""
+    straight = image.convert(_STRAIGHT[image.mode])
+    result = Image.new("RGB", image.size, policy.background)
+    result.paste(to_srgb(straight.convert(image.mode[:-1]), rebuilt.icc), mask=straight.getchannel("A"))
+    return result
+
+
+def _resample(image: Image.Image, steps: Plan, origin_x: int, origin_y: int) -> Image.Image:
+    """Return the plan's box at the target's size, from a reduced picture that begins at that origin."""
+    left, top, right, bottom = steps.box
+    box = (
+        (left - origin_x) / steps.factor,
+        (top - origin_y) / steps.factor,
+        min((right - origin_x) / steps.factor, image.width),
+        min((bottom - origin_y) / steps.factor, image.height),
+    )
+    return image.resize(steps.target, Image.Resampling.LANCZOS, box=box)
 
 
 def _encode(image: Image.Image, policy: Policy) -> bytes:
@@ -51,28 +74,10 @@ def _encode(image: Image.Image, policy: Policy) -> bytes:
     Without `optimize`: that needs the whole output in one buffer, whose size Pillow guesses too small for noise.
     """
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=policy.quality)
+    fresh = Image.new("RGB", image.size)  # the old one may carry a comment or a profile, which Pillow would write
+    fresh.paste(image)
+    fresh.save(out, "JPEG", quality=policy.quality)
     return out.getvalue()
-
-
-def _shrink(image: Image.Image, rebuilt: Rebuilt, steps: Plan) -> Image.Image:
-    """
-    Return the picture at the target's size in mode L, La, RGB, RGBa or CMYK.
-
-    Colours under transparent pixels weigh nothing: La and RGBa are premultiplied.
-    """
-    origin_x, origin_y = 0, 0
-    if steps.factor > 1 or not _is_plain(image, rebuilt):
-        origin_x, origin_y, _, _ = steps.area
-        image = _reduce(image, rebuilt, steps)
-    left, top, right, bottom = steps.box
-    box = (
-        (left - origin_x) / steps.factor,
-        (top - origin_y) / steps.factor,
-        min((right - origin_x) / steps.factor, image.width),
-        min((bottom - origin_y) / steps.factor, image.height),
-    )
-    return image.resize(steps.target, Image.Resampling.LANCZOS, box=box)
 
 
 def _is_plain(image: Image.Image, rebuilt: Rebuilt) -> bool:
@@ -120,6 +125,8 @@ def _straight(image: Image.Image, area: _Box, rebuilt: Rebuilt) -> Image.Image:
         return _from_16_bits(part, transparency)
     if part.mode == "1":
         part = part.convert("L")
+    if part.mode == "RGBA" and rebuilt.gray:  # 16-bit gray with alpha, which Pillow decodes so
+        return part.convert("LA")
     if transparency is not None and part.mode in {"L", "P", "RGB"}:
         return part.convert("LA" if part.mode == "L" else "RGBA")
     return part.convert("RGB") if part.mode == "P" else part

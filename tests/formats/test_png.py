@@ -162,6 +162,7 @@ def test_description(kind: int, depth: int) -> None:
         data=data,
         pixel_bytes={GRAY: gray, PALETTE: 1}.get(kind, 4),
         has_alpha=kind in {GRAY_ALPHA, RGB_ALPHA},
+        gray=kind in {GRAY, GRAY_ALPHA},
     )
 
 

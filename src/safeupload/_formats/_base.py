@@ -38,8 +38,9 @@ class Rebuilt:
     `canvas` is the size of the picture as stored, `frame` the box (left, top, right, bottom) of it that `data` covers:
     the first frame of an animation may be smaller than the canvas. `pixel_bytes` is what the decoder takes a pixel of
     the frame, `fixed_bytes` what it takes besides. `transparency` is what Pillow calls so: alpha per palette entry, or
-    the sample(s) that mean "transparent", in the decoded depth. `is_complete` tells, from the raw last pixels of the
-    raster, whether all of it was decoded, where a decoder does not raise if it was not.
+    the sample(s) that mean "transparent", in the decoded depth. `gray` tells that the file is, whatever mode Pillow
+    decodes it to. `is_complete` tells, from the raw last pixels of the raster, whether all of it was decoded, where a
+    decoder does not raise if it was not.
     """
 
     format: str
@@ -54,6 +55,7 @@ class Rebuilt:
     transparency: bytes | int | tuple[int, int, int] | None = None
     animated: bool = False
     has_alpha: bool = False
+    gray: bool = False
     is_complete: Callable[[bytes], bool] = field(default=_always, repr=False, compare=False)
 
     def decode_bytes(self, scale: int) -> int:

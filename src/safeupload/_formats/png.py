@@ -174,6 +174,7 @@ class _Header:
             transparency=transparency,
             animated=animated,
             has_alpha=transparency is not None or self.kind in {_GRAY_ALPHA, _RGB_ALPHA},
+            gray=self.kind in {_GRAY, _GRAY_ALPHA},
             is_complete=lambda last_pixels: self._is_complete(stream, last_pixels),
         )
 
