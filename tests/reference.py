@@ -6,16 +6,15 @@ background, turn it upright, cover the target with it by LANCZOS. Only decoding 
 """
 
 import io
-import warnings
 from collections.abc import Callable
 from typing import TypeVar
 from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image
 
-from safeupload import AVATAR, NormalizedImage, Policy, Rejected, _render, normalize, validate
+from safeupload import Policy, _render, normalize
 
 T = TypeVar("T")
 Floats = NDArray[np.float64]
@@ -113,33 +112,6 @@ def drawn(data: bytes, policy: Policy) -> Bytes:
     with patch.object(_render, "_encode", lambda image, _policy: image.tobytes()):
         rows = normalize(data, policy).data
     return np.frombuffer(rows, np.uint8).reshape(policy.size[1], policy.size[0], 3)
-
-
-def one_of_two(data: bytes, policy: Policy = AVATAR) -> NormalizedImage | None:
-    """Check promise P1 for these bytes: return the picture, None if they are refused; fail on anything else."""
-    settings = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        verdicts = [_verdict(work, data, policy) for work in (normalize, validate)]
-    assert settings == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
-    result, info = verdicts
-    if isinstance(result, NormalizedImage):
-        assert info == result.info
-        with Image.open(io.BytesIO(result.data)) as image:
-            image.load()
-            assert (image.format, image.mode, image.size) == ("JPEG", "RGB", policy.size)
-            assert not {"exif", "icc_profile", "comment", "xmp"} & image.info.keys()
-        return result
-    assert info == result
-    return None
-
-
-def _verdict(work: Callable[[bytes, Policy], T], data: bytes, policy: Policy) -> T | dict[str, object]:
-    """Return what the work returns, or the problem that it raises."""
-    try:
-        return work(data, policy)
-    except Rejected as error:
-        return error.problem()
 
 
 def psnr(one: Floats | Bytes, other: Floats | Bytes) -> float:

@@ -82,6 +82,23 @@ class AsyncReaderOnly:
         return self._file.read(n)
 
 
+class AsyncChunks:
+    """An async iterator that is no generator."""
+
+    def __init__(self, data: bytes) -> None:
+        self._left = [data[at : at + 100] for at in range(0, len(data), 100)]
+
+    def __aiter__(self) -> "AsyncChunks":
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next chunk."""
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop(0)
+
+
 async def chunks_of(*chunks: bytes) -> AsyncIterator[bytes]:
     """Yield the chunks."""
     for chunk in chunks:
@@ -132,6 +149,7 @@ ASYNC_SOURCES: dict[str, Callable[[bytes], object]] = {
     "async reader": AsyncReaderOnly,
     "async file that cannot seek": lambda data: AsyncFile(data, seekable=False),
     "object with an async file": lambda data: Holder(file=AsyncFile(data)),
+    "async iterator": AsyncChunks,
     "async generator": lambda data: chunks_of(data[:5], data[5:], b""),
 }
 

@@ -1,6 +1,7 @@
 """Work in a thread is never left behind, whoever cancels whatever."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -10,7 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from safeupload._threads import default_limiter, to_completion
+from safeupload._threads import _Job, _processors, default_limiter, to_completion
 
 BACKENDS = ["asyncio", "trio"]
 
@@ -173,3 +174,39 @@ def test_the_default_limiter_is_one_for_a_loop(backend: str) -> None:
     anyio.run(main, backend=backend)
     anyio.run(main, backend=backend)
     assert seen[0] is not seen[1]
+
+
+def test_a_job_called_off_never_runs() -> None:
+    """A thread that takes a job up after its caller has left does not run it."""
+    work = Work(0)
+    job = _Job(work)
+
+    assert job.call_off()
+    with pytest.raises(RuntimeError, match="cancelled"):
+        job()
+    assert work.ended == 0
+
+
+def test_a_job_that_runs_is_not_called_off() -> None:
+    """Calling off tells whether the work is over: not while it runs, and then again."""
+    work = Work(0.05)
+    job = _Job(work)
+    thread = threading.Thread(target=job)
+    thread.start()
+    work.begun.wait()
+
+    assert not job.call_off()
+    thread.join()
+    assert job.call_off()
+    assert work.ended == 1
+
+
+def test_as_many_at_a_time_as_there_are_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processors that this process may use count; where the system does not tell, all of them; at least one."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {process, 1, 2}, raising=False)
+    assert _processors() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert _processors() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert _processors() == 1

@@ -20,7 +20,7 @@ import inspect
 import io
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from typing_extensions import Buffer
 
@@ -109,8 +109,8 @@ async def read_async(source: object, max_bytes: int) -> bytes:
             await _settled(reader.seek(0))
         while collected.add(await _settled(reader.read(collected.wanted))):
             pass
-    elif isinstance(source, AsyncIterable):
-        chunks = aiter(source)
+    else:
+        chunks = aiter(cast("AsyncIterable[object]", source))
         try:
             async for chunk in chunks:
                 collected.add(chunk)

@@ -14,9 +14,10 @@ from builders.pictures import encoded, photograph
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from promises import check_malformed, one_of_two
 
 import safeupload
-from safeupload import AVATAR, Corrupt, FormatNotAllowed, NormalizedImage, Rejected, TooComplex, TooManyPixels
+from safeupload import AVATAR, Corrupt, FormatNotAllowed, TooComplex, TooManyPixels
 from safeupload._formats import avif, heif, rebuild
 from safeupload._formats._base import Allowance, Malformed
 from safeupload._formats._bits import Bits
@@ -48,14 +49,6 @@ def item(image: Image.Image, name: str = "AVIF") -> Item:
 def file(*items: Item, name: str = "AVIF", **options: Any) -> bytes:  # noqa: ANN401
     """Return a file of the format with those items."""
     return isobmff.file(list(items), brand=BRANDS[name], **options)
-
-
-def refused(data: bytes, because: str) -> None:
-    """Check that the preflight refuses a file for the reason."""
-    with pytest.raises(Corrupt) as caught:
-        rebuild(data, POLICY)
-    assert isinstance(caught.value.__cause__, Malformed)
-    assert because in str(caught.value.__cause__)
 
 
 PHOTO = photograph(96, 64)
@@ -291,7 +284,7 @@ def test_a_bitstream_of_another_size(name: str, lie: tuple[int, int]) -> None:
     """A bitstream that announces another size than its item is refused before its decoder allocates."""
     lying = item(photograph(128, 128), name) if name == "HEIF" else item(PHOTO, name)
     lying.properties[0] = isobmff.size(*lie)
-    refused(file(lying, name=name), "another size")
+    check_malformed(file(lying, name=name), "another size", POLICY)
 
 
 def test_an_alpha_plane_of_another_size() -> None:
@@ -299,7 +292,7 @@ def test_an_alpha_plane_of_another_size() -> None:
     plane = item(Image.new("L", (32, 32), 255))
     plane.properties.append((b"auxC", isobmff.IDENTITY_ALPHA))
     plane.references.append((b"auxl", [1]))
-    refused(file(item(PHOTO), plane), "alpha plane")
+    check_malformed(file(item(PHOTO), plane), "alpha plane", POLICY)
 
 
 def tile_of(side: int) -> Item:
@@ -349,7 +342,7 @@ def tile_of(side: int) -> Item:
 )
 def test_what_does_not_make_a_picture(items: list[Item], because: str) -> None:
     """Grids with holes, derived pictures, and items without what decoding needs are refused."""
-    refused(file(*items), because)
+    check_malformed(file(*items), because, POLICY)
 
 
 def test_an_unknown_essential_property() -> None:
@@ -358,13 +351,13 @@ def test_an_unknown_essential_property() -> None:
     strange.properties.append((b"lsel", bytes(2)))
     assert rebuild(file(strange), POLICY)
     strange.essential |= {b"lsel"}
-    refused(file(strange), "essential")
+    check_malformed(file(strange), "essential", POLICY)
 
 
 def test_items_outside_the_file() -> None:
     """An item whose bytes are not in the file is refused, and so is one that repeats them without end."""
     data = file(item(PHOTO))
-    refused(data[: data.index(b"mdat") - 4], "outside the file")
+    check_malformed(data[: data.index(b"mdat") - 4], "outside the file", POLICY)
     twice = [isobmff.grid(1, 2, 120, 64, [2, 2]), tile_of(64)]
     assert rebuild(file(*twice), POLICY)
     small = dataclasses.replace(POLICY, max_bytes=len(file(*twice)))
@@ -376,12 +369,12 @@ def test_items_outside_the_file() -> None:
 @pytest.mark.parametrize("missing", [b"pitm", b"iinf", b"iloc", b"iprp", b"meta"])
 def test_missing_boxes(missing: bytes) -> None:
     """Without one of its boxes the file has no picture."""
-    refused(file(item(PHOTO)).replace(missing, b"free", 1), f"{missing.decode()}")
+    check_malformed(file(item(PHOTO)).replace(missing, b"free", 1), f"{missing.decode()}", POLICY)
 
 
 def test_no_primary_item() -> None:
     """A primary item that is not there is no picture."""
-    refused(file(item(PHOTO), primary=9), "no item 9")
+    check_malformed(file(item(PHOTO), primary=9), "no item 9", POLICY)
 
 
 def test_a_property_that_is_not_there() -> None:
@@ -389,14 +382,13 @@ def test_a_property_that_is_not_there() -> None:
     data = bytearray(file(item(PHOTO)))
     at = data.index(b"ipma") + 4 + 4 + 4 + 2 + 1
     data[at] = 0x7F
-    refused(bytes(data), "property that is not there")
+    check_malformed(bytes(data), "property that is not there", POLICY)
 
 
 def test_an_item_built_from_others() -> None:
     """Construction from other items (method 2) is not followed."""
-    refused(
-        file(dataclasses.replace(item(PHOTO), method=1)).replace(b"\0\1\0\1\0\0\0\1", b"\0\1\0\2\0\0\0\1"), "method 2"
-    )
+    data = file(dataclasses.replace(item(PHOTO), method=1))
+    check_malformed(data.replace(b"\0\1\0\1\0\0\0\1", b"\0\1\0\2\0\0\0\1"), "method 2", POLICY)
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, 20, 40, 100, 200])
@@ -416,9 +408,9 @@ def test_boxes_with_64_bit_lengths_and_open_ends() -> None:
     payload = data[at + 8 :]
     to_the_end = data[:at] + struct.pack(">I4s", 0, b"mdat") + payload
     assert rebuild(to_the_end, POLICY).data == rebuild(data, POLICY).data
-    refused(data[:at] + struct.pack(">I4sQ", 1, b"mdat", 15) + payload, "box b'mdat'")
-    refused(data[:at] + struct.pack(">I4sQ", 1, b"mdat", 1 << 62) + payload, "box b'mdat'")
-    refused(data[:at] + struct.pack(">I4s", 7, b"mdat") + payload, "box b'mdat'")
+    check_malformed(data[:at] + struct.pack(">I4sQ", 1, b"mdat", 15) + payload, "box b'mdat'", POLICY)
+    check_malformed(data[:at] + struct.pack(">I4sQ", 1, b"mdat", 1 << 62) + payload, "box b'mdat'", POLICY)
+    check_malformed(data[:at] + struct.pack(">I4s", 7, b"mdat") + payload, "box b'mdat'", POLICY)
     long = isobmff.box(b"free")  # a box of 16 bytes in front of nothing that the items point at
     assert rebuild(data + struct.pack(">I4sQ", 1, b"free", 16) + long, POLICY).data == rebuild(data, POLICY).data
 
@@ -556,14 +548,4 @@ def test_p1_any_change_of_a_file(base: bytes, changes: list[tuple[int, bytes, in
     for at, new, gone in changes:
         data[at : at + gone] = new
     mutated = bytes(data[: len(data) - cut])
-    verdicts = []
-    for function in (safeupload.normalize, safeupload.validate):
-        try:
-            result = function(mutated, POLICY)
-            verdicts.append("accepted")
-            if isinstance(result, NormalizedImage):
-                assert Image.open(io.BytesIO(result.data)).size == (300, 300)
-        except Rejected as error:
-            verdicts.append(error.code)
-
-    assert verdicts[0] == verdicts[1]
+    one_of_two(mutated, POLICY)

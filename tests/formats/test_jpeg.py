@@ -12,11 +12,12 @@ import pytest
 from builders import exif, jpeg
 from builders.jpeg import AC, APP0, APP1, APP2, APP14, COM, DC, DHT, DQT, DRI, EOI, JFIF, SOI, SOS, Part, Scan
 from PIL import Image
+from promises import check_malformed, check_too_complex
 
 import safeupload
-from safeupload import AVATAR, Corrupt, FormatNotAllowed, Policy, TooComplex, TooManyPixels
+from safeupload import AVATAR, Corrupt, FormatNotAllowed, TooComplex, TooManyPixels
 from safeupload._decode import decoded
-from safeupload._formats import Malformed, Rebuilt, rebuild
+from safeupload._formats import Rebuilt, rebuild
 from safeupload._formats import jpeg as module
 
 #: What stands at the end of a rebuilt file of one scan in the place of EOI: 64 one bits.
@@ -29,24 +30,6 @@ CLEAN = rebuild(SMALL, AVATAR).data
 
 ONE, TWO, THREE = Scan((1,)), Scan((2,)), Scan((3,))
 THREE_COMPONENTS = ((1, 1), (1, 1), (1, 1))
-
-
-def check_malformed(data: bytes, why: str = "", policy: Policy = AVATAR) -> None:
-    """Assert that the file is refused as corrupt for this reason, which only the log is told."""
-    with pytest.raises(Corrupt) as caught:
-        rebuild(data, policy)
-
-    assert isinstance(caught.value.__cause__, Malformed)
-    assert why in str(caught.value.__cause__)
-    assert str(caught.value) == "The picture is damaged or incomplete."
-
-
-def check_too_complex(data: bytes, what: str, limit: int, policy: Policy) -> None:
-    """Assert that the file is refused because there is too much of this."""
-    with pytest.raises(TooComplex) as caught:
-        rebuild(data, policy)
-
-    assert (caught.value.what, caught.value.limit) == (what, limit)
 
 
 def raster(data: bytes) -> bytes:

@@ -13,9 +13,10 @@ import pytest
 from builders import exif, png
 from builders.png import DEPTHS, END, GRAY, GRAY_ALPHA, PALETTE, RGB, RGB_ALPHA, SIGNATURE, Chunk
 from PIL import Image
+from promises import check_malformed, check_too_complex
 
 import safeupload
-from safeupload import AVATAR, Corrupt, Policy, TooComplex, TooManyPixels
+from safeupload import AVATAR, Corrupt, TooComplex, TooManyPixels
 from safeupload._decode import decoded
 from safeupload._formats import Malformed, Rebuilt, rebuild
 from safeupload._formats import png as module
@@ -27,24 +28,6 @@ SMALL = png.join(CHUNKS)
 PROFILE = random.Random(1).randbytes(1000)
 SAMPLES = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGB_ALPHA: 4}
 COMBINATIONS = [(kind, depth) for kind, depths in DEPTHS.items() for depth in depths]
-
-
-def check_malformed(data: bytes, why: str = "", policy: Policy = AVATAR) -> None:
-    """Assert that the file is refused as corrupt for this reason, which only the log is told."""
-    with pytest.raises(Corrupt) as caught:
-        rebuild(data, policy)
-
-    assert isinstance(caught.value.__cause__, Malformed)
-    assert why in str(caught.value.__cause__)
-    assert str(caught.value) == "The picture is damaged or incomplete."
-
-
-def check_too_complex(data: bytes, what: str, limit: int, policy: Policy) -> None:
-    """Assert that the file is refused because there is too much of this."""
-    with pytest.raises(TooComplex) as caught:
-        rebuild(data, policy)
-
-    assert (caught.value.what, caught.value.limit) == (what, limit)
 
 
 def picture(

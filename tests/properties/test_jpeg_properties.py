@@ -1,19 +1,17 @@
 """JPEG: promises for any file, put together from parts right and wrong, or spoilt after it was whole."""
 
-import io
 import random
-import warnings
 from dataclasses import replace
 
 import pytest
 from builders import exif, jpeg
 from builders.jpeg import AC, COM, DC, EOI, SOI, Part, Scan
-from hypothesis import event, given
+from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from promises import one_of_two
 
 import safeupload
-from safeupload import AVATAR, NormalizedImage, Rejected
+from safeupload import AVATAR, NormalizedImage
 from safeupload._formats import rebuild
 
 CANARY = b"<a canary in metadata>"
@@ -35,41 +33,6 @@ PARTS = [jpeg.split(data) for data in FILES]
 
 #: Files by number: shorter to read than their bytes where a property fails.
 numbers = st.integers(0, len(FILES) - 1)
-
-
-def one_of_two(data: bytes) -> NormalizedImage | None:
-    """Check P1 and P3 for these bytes, and that `validate` says the same; return the picture, None if refused."""
-    settings = [Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES]
-    result = refusal = None
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        try:
-            result = safeupload.normalize(data)
-        except Rejected as error:
-            refusal = error
-        if result is not None:
-            assert safeupload.validate(data) == result.info
-        else:
-            with pytest.raises(Rejected) as again:
-                safeupload.validate(data)
-            assert repr(again.value) == repr(refusal)
-
-    assert not warned
-    assert settings == [Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES]
-    event("refused" if result is None else "accepted")
-    if result is not None:
-        check_clean(result.data)
-    return result
-
-
-def check_clean(data: bytes) -> None:
-    """Check that this is an RGB JPEG of the right size, whole, and with no segment but JFIF and what pixels need."""
-    with Image.open(io.BytesIO(data)) as image:
-        image.load()
-        assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (300, 300))
-    parts = jpeg.split(data)
-    assert jpeg.join(parts) == data
-    assert [part.body for part in parts if part.marker >= jpeg.APP0] == [jpeg.JFIF]
 
 
 def check_stable(data: bytes, result: NormalizedImage) -> None:

@@ -1,20 +1,18 @@
 """PNG: promises for any file, put together from chunks right and wrong, or spoilt after it was whole."""
 
-import io
 import random
-import warnings
 import zlib
 from dataclasses import replace
 
 import pytest
-from builders import exif, jpeg, png
+from builders import exif, png
 from builders.png import DEPTHS, END, GRAY, GRAY_ALPHA, PALETTE, RGB, RGB_ALPHA, SIGNATURE, Chunk
-from hypothesis import event, given
+from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from promises import one_of_two
 
 import safeupload
-from safeupload import AVATAR, NormalizedImage, Rejected
+from safeupload import AVATAR, NormalizedImage
 from safeupload._formats import rebuild
 
 CANARY = b"<a canary in metadata>"
@@ -43,41 +41,6 @@ def noise(kind: int, depth: int, *, interlaced: bool = False, size: tuple[int, i
 CHUNKS = [noise(*each, interlaced=interlaced) for each in COMBINATIONS for interlaced in (False, True)]
 #: Files by number: shorter to read than their bytes where a property fails.
 numbers = st.integers(0, len(CHUNKS) - 1)
-
-
-def one_of_two(data: bytes) -> NormalizedImage | None:
-    """Check P1 and P3 for these bytes, and that `validate` says the same; return the picture, None if refused."""
-    settings = [Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES]
-    result = refusal = None
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        try:
-            result = safeupload.normalize(data)
-        except Rejected as error:
-            refusal = error
-        if result is not None:
-            assert safeupload.validate(data) == result.info
-        else:
-            with pytest.raises(Rejected) as again:
-                safeupload.validate(data)
-            assert repr(again.value) == repr(refusal)
-
-    assert not warned
-    assert settings == [Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES]
-    event("refused" if result is None else "accepted")
-    if result is not None:
-        check_clean(result.data)
-    return result
-
-
-def check_clean(data: bytes) -> None:
-    """Check that this is an RGB JPEG of the right size, whole, and with no segment but JFIF and what pixels need."""
-    with Image.open(io.BytesIO(data)) as image:
-        image.load()
-        assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (300, 300))
-    parts = jpeg.split(data)
-    assert jpeg.join(parts) == data
-    assert [part.body for part in parts if part.marker >= jpeg.APP0] == [jpeg.JFIF]
 
 
 def check_stable(data: bytes, result: NormalizedImage) -> None:
