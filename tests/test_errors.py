@@ -102,6 +102,25 @@ def test_the_developers_mistakes_are_not_shown_to_clients(error: errors.Misuse) 
     assert str(error) not in json.dumps(error.problem())
 
 
+def test_errors_take_keywords() -> None:
+    """Tests of an application build errors as their signatures say."""
+    assert errors.TooLarge(limit=5).limit == 5
+    assert errors.TooManyPixels(pixels=9, limit=5).pixels == 9
+    assert errors.TooComplex(what="scans", limit=5).what == "scans"
+    assert errors.FormatNotAllowed(format="TIFF", allowed=["PNG"]).format == "TIFF"
+    assert pickle.loads(pickle.dumps(errors.TooLarge(limit=5))).limit == 5
+
+
+def test_an_applications_own_refusal_is_a_problem_too() -> None:
+    """A subclass may have any status."""
+
+    class Unwanted(errors.Rejected):
+        code = "unwanted"
+        status = 451
+
+    assert Unwanted("not this one").problem()["title"] == "Unavailable For Legal Reasons"
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_families_are_not_raised_themselves(family: type[SafeUploadError]) -> None:
     """Who raises an error has to say which."""
@@ -111,7 +130,15 @@ def test_families_are_not_raised_themselves(family: type[SafeUploadError]) -> No
 
 @pytest.mark.parametrize(
     ("limit", "text"),
-    [(5 << 20, "5 MiB"), ((5 << 20) + 1, "5 MiB"), (1536, "1.5 KiB"), (999, "999 bytes"), ((2 << 20) - 1, "1.9 MiB")],
+    [
+        (5 << 20, "5 MiB"),
+        ((5 << 20) + 1, "5 MiB"),
+        (1536, "1.5 KiB"),
+        (999, "999 bytes"),
+        (1, "1 byte"),
+        (1 << 40, "1048576 MiB"),
+        ((2 << 20) - 1, "1.9 MiB"),
+    ],
 )
 def test_the_size_in_the_text_is_rounded_down(limit: int, text: str) -> None:
     """A file of the size that the text states is always accepted."""

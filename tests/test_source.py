@@ -1,6 +1,7 @@
 """Every kind of source is read to its end or to the limit, and never further."""
 
 import array
+import contextlib
 import io
 import mmap
 import os
@@ -8,14 +9,17 @@ import pathlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from safeupload import Empty, Misuse, TooLarge, UnsupportedSource
-from safeupload._source import is_async, read, read_async
+from safeupload._source import find, may_be_async, read
+from safeupload._source import read_async as read_found
 
 DATA = bytes(range(256)) * 4
 
@@ -105,6 +109,13 @@ async def chunks_of(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
+async def read_async(source: object, max_bytes: int) -> bytes:
+    """Read what is found to be async."""
+    found = find(source)
+    assert found.is_async
+    return await read_found(found, max_bytes)
+
+
 OPEN: list[Any] = []
 
 
@@ -148,7 +159,6 @@ ASYNC_SOURCES: dict[str, Callable[[bytes], object]] = {
     "async file": AsyncFile,
     "async reader": AsyncReaderOnly,
     "async file that cannot seek": lambda data: AsyncFile(data, seekable=False),
-    "object with an async file": lambda data: Holder(file=AsyncFile(data)),
     "async iterator": AsyncChunks,
     "async generator": lambda data: chunks_of(data[:5], data[5:], b""),
 }
@@ -181,7 +191,7 @@ def test_async_sources_obey_the_same_rules(make: Callable[[bytes], object]) -> N
     """An async source gives its bytes, at most the limit, and is refused when empty."""
 
     async def main() -> None:
-        assert is_async(make(DATA))
+        assert may_be_async(make(DATA))
         assert await read_async(make(DATA), len(DATA)) == DATA
         with pytest.raises(TooLarge):
             await read_async(make(DATA), len(DATA) - 1)
@@ -194,7 +204,7 @@ def test_async_sources_obey_the_same_rules(make: Callable[[bytes], object]) -> N
 @pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
 def test_plain_sources_are_not_read_on_the_loop(make: Callable[[bytes], object]) -> None:
     """Whatever can be read in a thread is."""
-    assert not is_async(make(DATA))
+    assert not find(make(DATA)).is_async
 
 
 def test_a_path_is_read(tmp_path: pathlib.Path) -> None:
@@ -355,6 +365,92 @@ def test_a_mapped_file_is_bytes() -> None:
         with mmap.mmap(file.fileno(), 0) as mapped:
             mapped.seek(10)
             assert read(mapped, len(DATA)) == DATA
+
+
+def test_a_mapped_file_can_be_closed_after_a_refusal() -> None:
+    """No view of a buffer outlives the call, though the refusal's traceback does."""
+    with tempfile.TemporaryFile() as file:
+        file.write(DATA)
+        file.flush()
+        with mmap.mmap(file.fileno(), 0) as mapped, pytest.raises(TooLarge):
+            read(mapped, 10)
+    chunk = bytearray(DATA)
+    with pytest.raises(TooLarge):
+        read([chunk], 10)
+    chunk.extend(b"more")
+
+
+def test_a_mock_is_no_descriptor() -> None:
+    """An object that can be an index as well as a path is a path; opening the index would close a file of others."""
+    before = os.fstat(1)
+    with contextlib.suppress(Exception):
+        read(MagicMock(), 10)
+
+    assert os.fstat(1) == before
+
+
+def test_the_order_is_the_same_in_both_forms() -> None:
+    """What is bytes or a path is read as such, whatever else it can do; plain chunks go before async ones."""
+
+    class AsyncPath(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            return "no such file"
+
+        async def read(self, n: int) -> bytes:
+            return b"x"
+
+    class Both:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([DATA])
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return chunks_of(b"other")
+
+    assert find(AsyncPath()).path == "no such file"
+    assert read(Both(), len(DATA)) == DATA
+    assert not find(Both()).is_async
+
+
+def test_an_object_is_asked_for_its_file_once() -> None:
+    """A property that opens a file opens one, not three."""
+    asked = []
+
+    class Stored:
+        @property
+        def file(self) -> io.BytesIO:
+            asked.append(1)
+            return io.BytesIO(DATA)
+
+    assert not may_be_async(Stored())
+    assert asked == []
+    assert read(Stored(), len(DATA)) == DATA
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_p9_a_source_that_never_waits_lets_others_run(backend: str) -> None:
+    """An async source whose chunks are all there does not hold the loop until it ends."""
+
+    async def ready() -> AsyncIterator[bytes]:
+        for _ in range(100_000):
+            yield b"x"
+
+    async def main() -> int:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await anyio.lowlevel.checkpoint()
+                ticks += 1
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tick)
+            await read_async(ready(), 100_000)
+            tasks.cancel_scope.cancel()
+        return ticks
+
+    assert anyio.run(main, backend=backend) > 5
 
 
 def test_an_async_generator_is_closed_when_it_is_left() -> None:

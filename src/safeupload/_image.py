@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safeupload._decode import decoded
 from safeupload._plan import displayed
 from safeupload._render import render
-from safeupload._source import AsyncSource, Source, is_async, read, read_async
+from safeupload._source import AsyncSource, Source, find, may_be_async, read, read_async
 from safeupload._threads import default_limiter, to_completion
 from safeupload.policy import AVATAR, Policy
 
@@ -51,7 +51,7 @@ class NormalizedImage:
     A picture that is safe to store and to serve: upright, in sRGB, without metadata, `width` x `height` pixels.
 
     `data` is the JPEG file, `sha256` its digest in hexadecimal (an ETag, a test for equality), `info` what the upload
-    was. Only `normalize` makes one.
+    was. `normalize` makes them.
     """
 
     data: bytes = field(repr=False)
@@ -112,19 +112,22 @@ async def normalize_async(
     Takes, besides, an object whose ``read`` is a coroutine function, and an async iterable of bytes.
 
     At most `limiter` uploads are read and decoded at a time (default: as many as there are processors, for each event
-    loop); the others wait with their bodies unread. A cancelled call returns once its thread is done.
+    loop); the others wait with their bodies unread. An upload keeps its place while it is read, so receive what a slow
+    client sends first, as `UploadFile` does. A cancelled call returns once its thread is done.
     """
     return await _in_thread(normalize, source, policy, limiter)
 
 
 async def _in_thread(
-    work: Callable[[Source, Policy], T], source: AsyncSource, policy: Policy, limiter: anyio.CapacityLimiter | None
+    work: Callable[[Any, Policy], T], source: AsyncSource, policy: Policy, limiter: anyio.CapacityLimiter | None
 ) -> T:
     """Read on the event loop what can only be read there; do everything else in a thread."""
     async with limiter or default_limiter():
-        if is_async(source):
-            source = await read_async(source, policy.max_bytes)
-        return await to_completion(partial(work, source, policy))  # type: ignore[arg-type]  # no async source is left
+        known: object = source
+        if may_be_async(source):
+            found = find(source)
+            known = await read_async(found, policy.max_bytes) if found.is_async else found
+        return await to_completion(partial(work, known, policy))
 
 
 def _info(rebuilt: Rebuilt) -> ImageInfo:

@@ -19,9 +19,11 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
+import anyio.lowlevel
 from typing_extensions import Buffer
 
 from safeupload.errors import Empty, TooLarge, UnsupportedSource
@@ -29,7 +31,19 @@ from safeupload.errors import Empty, TooLarge, UnsupportedSource
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-__all__ = ["AsyncReader", "AsyncSource", "HasFile", "HasStream", "Reader", "Source", "is_async", "read", "read_async"]
+__all__ = [
+    "AsyncReader",
+    "AsyncSource",
+    "Found",
+    "HasFile",
+    "HasStream",
+    "Reader",
+    "Source",
+    "find",
+    "may_be_async",
+    "read",
+    "read_async",
+]
 
 
 class Reader(Protocol):
@@ -62,67 +76,93 @@ class HasStream(Protocol):
         """The file that holds the bytes."""
 
 
-#: Chunks without a byte that an iterable may yield (Starlette's ends with one) before it is taken for endless.
+#: Chunks without a byte that an iterable may yield in a row (Starlette's ends with one) before it is taken for endless.
 _MAX_EMPTY: Final = 1000
+#: Seconds that an async source which never waits may hold the event loop.
+_TURN: Final = 0.002
 
 Source: TypeAlias = Buffer | os.PathLike[str] | HasFile | HasStream | Reader | Iterable[Buffer]
 AsyncSource: TypeAlias = Source | AsyncReader | AsyncIterable[Buffer]
 
 
-def is_async(source: object) -> bool:
-    """Tell whether the source must be read on the event loop."""
-    reader = _reader(source)
-    if reader is None:
-        return isinstance(source, AsyncIterable)
-    return inspect.iscoroutinefunction(reader.read)
+class Found(NamedTuple):
+    """What a source is read by: exactly one of these."""
+
+    whole: Any = None  # bytes-like
+    path: Any = None
+    reader: Any = None
+    chunks: Any = None
+    is_async: bool = False  # of a reader or chunks
+
+
+def find(source: object) -> Found:
+    """Return what the source is, by the order above; raise `UnsupportedSource` if it is nothing of it."""
+    if _is_buffer(source):
+        return Found(whole=source)
+    if isinstance(source, os.PathLike):
+        return Found(path=os.fspath(source))
+    for holder in (getattr(source, "file", None), getattr(source, "stream", None), source):
+        if callable(getattr(holder, "read", None)):
+            return Found(reader=holder, is_async=_has_async_read(holder))
+    if isinstance(source, Iterable) and not isinstance(source, str):
+        return Found(chunks=source)
+    if isinstance(source, AsyncIterable):
+        return Found(chunks=source, is_async=True)
+    raise UnsupportedSource(f"cannot read bytes from a {type(source).__name__}")
+
+
+def may_be_async(source: object) -> bool:
+    """
+    Tell whether the source has anything async about it, so that it must be looked at on the event loop.
+
+    Others are looked at in the thread: the `file` of an object may be a property that opens one.
+    """
+    return _has_async_read(source) or isinstance(source, AsyncIterable)
 
 
 def read(source: object, max_bytes: int) -> bytes:
     """
-    Return the source's bytes.
+    Return the source's bytes; it may have been found already.
 
     Raises `TooLarge` if there are more than `max_bytes`, `Empty` if there are none, and `UnsupportedSource`.
     """
+    found = source if isinstance(source, Found) else find(source)
     collected = _Collected(max_bytes)
-    if (view := _view(source)) is not None:
-        collected.add(source if isinstance(source, bytes) else view)
-    elif isinstance(source, os.PathLike):
-        with open(source, "rb", buffering=0) as file:  # noqa: PTH123 - a PathLike need not be a pathlib.Path
-            _read_all(file, collected)
-    elif is_async(source):
+    if found.is_async:
         raise UnsupportedSource(f"a {type(source).__name__} can only be read in the async forms")
-    elif (reader := _reader(source)) is not None:
-        _read_all(reader, collected)
-    elif isinstance(source, Iterable) and not isinstance(source, str):
-        for chunk in source:
-            collected.add(chunk)
+    if found.whole is not None:
+        collected.add(found.whole)
+    elif found.path is not None:
+        with open(found.path, "rb", buffering=0) as file:  # noqa: PTH123 - whatever os.fspath returned
+            _read_all(file, collected)
+    elif found.reader is not None:
+        _read_all(found.reader, collected)
     else:
-        raise UnsupportedSource(f"cannot read bytes from a {type(source).__name__}")
+        for chunk in found.chunks:
+            collected.add(chunk)
     return collected.result()
 
 
-async def read_async(source: object, max_bytes: int) -> bytes:
-    """Return the bytes of a source for which `is_async` is true, as `read` does for the others."""
+async def read_async(found: Found, max_bytes: int) -> bytes:
+    """Return the bytes of an async source, as `read` does of the others."""
     collected = _Collected(max_bytes)
-    if (reader := _reader(source)) is not None:
+    pause = _Pause()
+    if found.reader is not None:
+        reader = found.reader
         if hasattr(reader, "seekable") and await _settled(reader.seekable()):
             await _settled(reader.seek(0))
         while collected.add(await _settled(reader.read(collected.wanted))):
-            pass
+            await pause.if_due()
     else:
-        chunks = aiter(cast("AsyncIterable[object]", source))
+        chunks = aiter(found.chunks)
         try:
             async for chunk in chunks:
                 collected.add(chunk)
+                await pause.if_due()
         finally:  # a generator that is left before its end must not wait for the garbage collector
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
     return collected.result()
-
-
-async def _settled(value: Any) -> Any:  # noqa: ANN401
-    """Await what can be awaited: of an async file's methods, some libraries leave `seekable` plain."""
-    return await value if inspect.isawaitable(value) else value
 
 
 def _read_all(reader: Any, collected: _Collected) -> None:  # noqa: ANN401 - whatever has read(n)
@@ -133,20 +173,36 @@ def _read_all(reader: Any, collected: _Collected) -> None:  # noqa: ANN401 - wha
         pass
 
 
-def _reader(source: object) -> Any | None:  # noqa: ANN401
-    """Return what the source is to be read by, None if nothing about it has ``read``."""
-    for holder in (getattr(source, "file", None), getattr(source, "stream", None), source):
-        if callable(getattr(holder, "read", None)):
-            return holder
-    return None
+async def _settled(value: Any) -> Any:  # noqa: ANN401
+    """Await what can be awaited: of an async file's methods, some libraries leave `seekable` plain."""
+    return await value if inspect.isawaitable(value) else value
 
 
-def _view(source: object) -> memoryview | None:
-    """Return a view of a bytes-like object, None of anything else."""
+def _has_async_read(source: object) -> bool:
+    """Tell whether the object's own ``read`` is a coroutine function."""
+    return inspect.iscoroutinefunction(getattr(source, "read", None))
+
+
+def _is_buffer(source: object) -> bool:
+    """Tell whether the object is bytes-like."""
     try:
-        return memoryview(source)  # type: ignore[arg-type]  # to ask is the point
+        memoryview(source).release()  # type: ignore[arg-type]  # to ask is the point
     except TypeError:
-        return None
+        return False
+    return True
+
+
+class _Pause:
+    """Lets the event loop go on, beside a source that never has to wait."""
+
+    def __init__(self) -> None:
+        self._due = time.monotonic() + _TURN
+
+    async def if_due(self) -> None:
+        """Give up the loop for a moment, if we have held it for long enough."""
+        if time.monotonic() >= self._due:
+            await anyio.lowlevel.checkpoint()
+            self._due = time.monotonic() + _TURN
 
 
 class _Collected:
@@ -166,16 +222,20 @@ class _Collected:
 
     def add(self, chunk: object) -> bool:
         """Take in a chunk; return whether there was anything in it."""
-        view = _view(chunk)
-        if view is None:
+        if not _is_buffer(chunk):
             if inspect.iscoroutine(chunk):
                 chunk.close()  # or Python warns that nobody awaited it
             raise UnsupportedSource(f"the source gave a {type(chunk).__name__} where bytes were expected")
+        with memoryview(chunk) as view:  # type: ignore[arg-type]  # and given back at once: an mmap wants to be closed
+            return self._add(view, chunk)
+
+    def _add(self, view: memoryview, chunk: object) -> bool:
         if not view.nbytes:
             self._empty += 1
             if self._empty > _MAX_EMPTY:
-                raise UnsupportedSource(f"the source gave {_MAX_EMPTY} empty chunks")
+                raise UnsupportedSource(f"the source gave {_MAX_EMPTY} empty chunks in a row")
             return False
+        self._empty = 0
         self._total += view.nbytes
         if self._total > self._limit:
             raise TooLarge(self._limit)

@@ -23,6 +23,7 @@ words. Those are in ``__cause__``, for your log.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class SafeUploadError(Exception):
     code: ClassVar[str] = "safeupload_error"
     status: ClassVar[int] = 500
 
-    def __new__(cls, *args: object) -> SafeUploadError:  # noqa: PYI034 - exceptions are pickled through this signature
+    def __new__(cls, *args: object, **_: object) -> SafeUploadError:  # noqa: PYI034 - exceptions are pickled through this signature
         """Refuse to make an abstract error."""
         if cls in _ABSTRACT:
             raise TypeError(f"{cls.__name__} is a family of errors; raise one of its members")
@@ -82,7 +83,7 @@ class SafeUploadError(Exception):
         """
         return {
             "type": "about:blank",
-            "title": _PHRASES[self.status],
+            "title": _PHRASES.get(self.status) or HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self._public_text(),
             "code": self.code,
@@ -258,8 +259,9 @@ def _size(count: int) -> str:
     """Return a number of bytes as people say it, rounded down so that the stated size is always accepted."""
     for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
         if count >= unit:
-            return f"{count * 10 // unit / 10:g} {name}"
-    return f"{count} bytes"
+            whole, tenth = divmod(count * 10 // unit, 10)
+            return f"{whole}.{tenth} {name}" if tenth else f"{whole} {name}"
+    return f"{count} bytes" if count != 1 else "1 byte"
 
 
 def _either(names: Iterable[str]) -> str:

@@ -20,8 +20,11 @@ _DECODERS: Final = {
     "GIF": None,
     "WEBP": ("PIL._webp", "this build of Pillow lacks WebP"),
     "AVIF": ("PIL._avif", "this build of Pillow lacks AVIF"),
-    "HEIF": ("pillow_heif", "install safeupload[heif]"),
+    "HEIF": ("pillow_heif", 'install the extra "heif"'),
 }
+
+# No limit needs to be larger, a picture and its file being held in memory; and numbers of this size overflow nowhere.
+_MOST: Final = 1 << 30
 
 # JPEG dimensions are 16 bit; beyond this the "small picture" that the memory bound rests on would not be small.
 _MAX_SIDE: Final = 4096
@@ -96,7 +99,7 @@ class Policy:
     def __post_init__(self) -> None:
         """Check every field, so that no request ever meets a policy that cannot work."""
         for name in _LIMITS:
-            _whole(name, getattr(self, name), 1)
+            _whole(name, getattr(self, name), 1, _MOST)
         object.__setattr__(self, "formats", _formats(self.formats))
         for side in _tuple("size", self.size, 2):
             _whole("size", side, 1, _MAX_SIDE)
@@ -122,16 +125,21 @@ def _tuple(name: str, value: object, length: int) -> tuple[object, ...]:
     return value
 
 
+def _is_format(name: object) -> bool:
+    """Return true, or raise `InvalidPolicy` where there is no such format."""
+    if not isinstance(name, str) or name not in _DECODERS:
+        raise InvalidPolicy(f"formats: {name!r} is none of {', '.join(sorted(_DECODERS))}")
+    return True
+
+
 def _formats(names: Iterable[str]) -> frozenset[str]:
     """Return the names as a frozen set, or raise `InvalidPolicy` where one is unknown or cannot be decoded here."""
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise InvalidPolicy(f"formats: expected a set of names, got {names!r}")
-    formats = frozenset(names)
+    formats = frozenset(filter(_is_format, names))
     if not formats:
         raise InvalidPolicy("formats: at least one is needed")
     for name in formats:
-        if name not in _DECODERS:
-            raise InvalidPolicy(f"formats: {name!r} is none of {', '.join(sorted(_DECODERS))}")
         needs = _DECODERS[name]
         if needs is not None and find_spec(needs[0]) is None:
             raise InvalidPolicy(f"formats: {name} cannot be decoded here: {needs[1]}")
