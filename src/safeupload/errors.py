@@ -160,7 +160,9 @@ class FormatNotAllowed(Rejected):
 
     def __str__(self) -> str:
         """Say what was found and what is allowed."""
-        return f"Pictures of the type {self.format} are not accepted; please use {_either(self.allowed)}."
+        return (
+            f"Pictures of the type {self.format} are not accepted; please use {_either(self.allowed or ['another'])}."
+        )
 
     def _members(self) -> dict[str, Any]:
         return {"format": self.format, "allowed": list(self.allowed)}

@@ -48,7 +48,7 @@ class Policy:
         Any of "JPEG", "PNG", "WEBP" and "GIF", which every browser shows, and on request "AVIF" and "HEIF" (the latter
         needs the extra ``heif``), whose decoders are younger and larger.
 
-    What it may cost. Each is decided before a pixel is decoded:
+    What it may cost. Each is decided before a pixel is decoded, from the structure of the file:
 
     `max_pixels`
         Width times height of the picture. 50 million: the sensors of today's phones in their full-resolution mode.

@@ -174,15 +174,36 @@ def test_no_overwriting_of_a_late_comer(photo: Path, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links")
-def test_a_dead_link_exists(photo: Path, tmp_path: Path) -> None:
-    """A link that leads nowhere is not replaced without --force, and never written through."""
-    target = tmp_path / "out.jpg"
-    target.symlink_to(tmp_path / "elsewhere")
+def test_a_link_is_never_overwritten(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A link is neither followed nor replaced, wherever it leads, also with --force."""
+    for name, leads_to in (("dead.jpg", "nowhere"), ("live.jpg", photo.parent)):
+        link = tmp_path / name
+        link.symlink_to(leads_to)
 
-    assert main(["normalize", str(photo), str(target)]) == 3
-    assert main(["normalize", "--force", str(photo), str(target)]) == 0
-    assert not target.is_symlink()
-    assert not (tmp_path / "elsewhere").exists()
+        assert main(["normalize", str(photo), str(link)]) == 3 or leads_to == photo.parent
+        if leads_to == "nowhere":
+            assert main(["normalize", "--force", str(photo), str(link)]) == 3
+            assert "not a regular file" in capsys.readouterr().err
+        assert link.is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_device_is_never_overwritten(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no regular file (a pipe here; a device alike) stays what it is, also with --force."""
+    pipe = tmp_path / "out.jpg"
+    os.mkfifo(pipe)
+
+    assert main(["normalize", "--force", str(photo), str(pipe)]) == 3
+    assert "not a regular file" in capsys.readouterr().err
+    assert pipe.is_fifo()
+
+
+def test_an_empty_name_is_no_folder(photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unset variable on the command line does not stand for the folder one is in."""
+    monkeypatch.chdir(photo.parent)
+
+    assert main(["normalize", "", str(photo), str(tmp_path / "out")]) == 3
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo.jpg"]
 
 
 def test_inputs_are_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

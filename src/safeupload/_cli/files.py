@@ -42,7 +42,9 @@ def find(names: Sequence[str], *, leave_out: Path | None = None) -> Iterator[Inp
     """
     for name in names:
         path = Path(name)
-        if name == STDIN:
+        if not name:  # an unset variable; Path would take it for the whole folder we are in
+            yield Input('""', path, path, OSError("an empty name"))
+        elif name == STDIN:
             yield Input(STDIN, None, Path("stdin"))
         elif path.is_dir():
             yield from _below(path, leave_out)

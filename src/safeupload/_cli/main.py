@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from typing import Final
 
 from safeupload._cli import check, compare, normalize
@@ -20,6 +21,7 @@ exit codes:
   2    the command line is wrong
   3    at least one file could not be read or written, whatever became of the others
   130  interrupted (Ctrl-C)
+  141  nobody listened to the output any more
 """
 _UNWRITABLE: Final = 3
 _INTERRUPTED: Final = 130
@@ -57,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"safeupload {version('safeupload')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (check, normalize, compare):
         command = commands.add_parser(

@@ -4,7 +4,8 @@ Make clean pictures of files.
 One IN to a file OUT; or several IN, or a folder, into a folder OUT, which is
 made if need be. There a/photo.png becomes a/photo.jpg; where two results would
 get the same name (letter case aside), the later one becomes photo-2.jpg.
-What exists is only overwritten with --force, and a file of IN never is.
+What exists is only overwritten with --force; a file of IN, a link or a device
+never is.
 Results appear under their names whole or not at all.
 """
 
@@ -129,6 +130,8 @@ def _check_target(target: Path, *, force: bool, inputs: set[tuple[int, int]]) ->
         raise _TargetRefusedError("it is one of the files to read")
     if not force and os.path.lexists(target):
         raise _TargetRefusedError("it exists (--force overwrites)")
+    if os.path.lexists(target) and (target.is_symlink() or not target.is_file()):  # a device, a pipe, a link elsewhere
+        raise _TargetRefusedError("it is not a regular file")
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:

@@ -38,13 +38,15 @@ def width(text: str) -> int:
 
 
 def cell(text: str, columns: int, *, right: bool = False) -> str:
-    """Return the text padded to that many columns."""
+    """Return the text padded to that many columns, escaped as `say` will."""
+    text = printable(text)
     padding = " " * (columns - width(text))
     return padding + text if right else text + padding
 
 
 def shorten(text: str, columns: int) -> str:
-    """Return the text with its middle left out if it is longer than that many columns."""
+    """Return the text, escaped, with its middle left out if it is longer than that many columns."""
+    text = printable(text)
     if width(text) <= columns:
         return text
     head, tail = text, text
