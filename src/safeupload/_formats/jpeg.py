@@ -16,13 +16,13 @@ from safeupload._formats._exif import read_orientation
 from safeupload.errors import FormatNotAllowed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from safeupload.policy import Policy
 
 NAME: Final = "JPEG"
 
-_SOI, _EOI, _SOS, _DQT, _DHT, _DRI = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
+_EOI, _SOS, _DQT, _DHT, _DRI = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _PROGRESSIVE: Final = 0xC2
 _FRAMES: Final = frozenset({0xC0, 0xC1, _PROGRESSIVE})
@@ -135,6 +135,49 @@ class _Frame(NamedTuple):
         return self.marker == _PROGRESSIVE
 
 
+class _Progression:
+    """How far the scans have coded each coefficient: once down to some bit, and then, bit by bit, down to bit 0."""
+
+    def __init__(self, components: Iterable[int]) -> None:
+        self._lowest: dict[int, list[int | None]] = {number: [None] * _COEFFICIENTS for number in components}
+
+    def code(self, component: int, coefficients: slice, high: int, low: int) -> None:
+        """Note a scan; `high` is 0 in the first one of a coefficient, and the bit it goes on from in the others."""
+        before = {high} if high else {None}
+        if set(self._lowest[component][coefficients]) != before or (high and low != high - 1):
+            raise Malformed("a scan that codes again, or refines what was not coded")
+        self._lowest[component][coefficients] = [low] * (coefficients.stop - coefficients.start)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing of any coefficient is missing."""
+        return all(set(lowest) == {0} for lowest in self._lowest.values())
+
+
+class _Profile:
+    """The ICC profile, which comes in numbered parts."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._left = Allowance("metadata", max_bytes)
+        self._parts: dict[int, bytes] = {}
+        self._is_broken = False
+
+    def add(self, body: bytes) -> None:
+        """Note one part: its number, how many there are, and the bytes."""
+        self._left.take(len(body))
+        if len(body) < 2 or body[0] in self._parts:
+            self._is_broken = True
+        else:
+            self._parts[body[0]] = body[1:]
+
+    def whole(self) -> bytes | None:
+        """Return the profile if all its parts are there, once each."""
+        count = next(iter(self._parts.values()), b"\0")[0]
+        if self._is_broken or not count or set(self._parts) != set(range(1, count + 1)):
+            return None
+        return b"".join(self._parts[number][1:] for number in range(1, count + 1))
+
+
 @dataclass
 class _Picture:
     """What has been read so far, and the file that is being written from it."""
@@ -144,17 +187,15 @@ class _Picture:
     jfif: bool = False
     adobe_transform: bytes = b""
     exif: bytes = b""
-    icc: dict[int, bytes] = field(default_factory=dict)
-    icc_broken: bool = False
     tables: dict[tuple[int, int], bytes] = field(default_factory=dict)  # read, not yet written
     scans: list[bytes | memoryview] = field(default_factory=list)
-    coded: dict[int, list[int | None]] = field(default_factory=dict)  # lowest bit coded so far, by component
+    scan_count: int = 0
 
     def __post_init__(self) -> None:
-        """Set the allowances up."""
         self._scans_left = Allowance("scans", self.policy.max_scans)
         self._blocks_left = Allowance("scans", self.policy.max_scan_blocks)
-        self._metadata_left = Allowance("metadata", self.policy.max_metadata_bytes)
+        self._profile = _Profile(self.policy.max_metadata_bytes)
+        self._progression = _Progression(())
 
     # --- reading
 
@@ -179,7 +220,7 @@ class _Picture:
                 self.exif = body
         elif marker == _APP2:
             if body.startswith(b"ICC_PROFILE\0"):
-                self._add_profile(body[12:])
+                self._profile.add(body[12:])
         elif marker == _APP14:
             if body.startswith(b"Adobe") and len(body) >= 12:
                 self.adobe_transform = body[11:12]
@@ -189,14 +230,6 @@ class _Picture:
     def _add_tables(self, kind: int, tables: Iterator[tuple[int, bytes]]) -> None:
         for number, table in tables:
             self.tables[kind, number] = table
-
-    def _add_profile(self, body: bytes) -> None:
-        """Note one part of the ICC profile: its number, how many there are, and the bytes."""
-        self._metadata_left.take(len(body))
-        if len(body) < 2 or body[0] in self.icc:
-            self.icc_broken = True
-        else:
-            self.icc[body[0]] = body[1:]
 
     def _add_frame(self, marker: int, body: bytes) -> None:
         if self.frame is not None:
@@ -221,7 +254,7 @@ class _Picture:
             for number, (h, v) in sampling.items()
         }
         self.frame = _Frame(marker, body, width, height, components)
-        self.coded = {number: [None] * _COEFFICIENTS for number in components}
+        self._progression = _Progression(components)
 
     def add_scan(self, header: bytes, entropy: memoryview) -> None:
         """Take in a scan: check what it says it codes, and write it behind the tables it needs."""
@@ -239,36 +272,31 @@ class _Picture:
                 raise Malformed(f"a scan of coefficients {first} to {last} of {len(parts)} components")
         else:
             first, last, high, low = 0, _COEFFICIENTS - 1, 0, 0
-        for number in numbers:  # each coefficient is coded once, and then refined bit by bit
-            if set(self.coded[number][first : last + 1]) != {high or None} or (high and low != high - 1):
-                raise Malformed("a scan that codes again, or refines what was not coded")
-            self.coded[number][first : last + 1] = [low] * (last + 1 - first)
+        for number in numbers:
+            self._progression.code(number, slice(first, last + 1), high, low)
         self._write_scan(frame, header, entropy)
 
     @property
     def complete(self) -> bool:
         """Whether a sequential picture has all its components, so that whatever follows is not part of it."""
-        return self.frame is not None and not self.frame.progressive and self._all_coded()
-
-    def _all_coded(self) -> bool:
-        return all(set(low) == {0} for low in self.coded.values())
+        return self.frame is not None and not self.frame.progressive and self._progression.is_complete
 
     # --- writing
 
     def _write_scan(self, frame: _Frame, header: bytes, entropy: memoryview) -> None:
-        is_first = not self.scans
+        self.scan_count += 1
         self.scans += (_marked(kind, body) for (kind, _), body in self.tables.items())
         self.tables.clear()
-        if is_first:
+        if self.scan_count == 1:
             self.scans.append(_marked(frame.marker, frame.body))
         self.scans += (_marked(_SOS, header), entropy)
 
     def rebuilt(self) -> Rebuilt:
         """Return the file, or raise `Malformed` if a part of the picture is missing."""
         frame = self.frame
-        if frame is None or not self._all_coded():
+        if frame is None or not self._progression.is_complete:
             raise Malformed("scans are missing")
-        single = self._scans_left.left == self.policy.max_scans - 1 and not frame.progressive
+        single = self.scan_count == 1 and not frame.progressive
         data = b"".join(
             (
                 b"\xff\xd8",
@@ -287,15 +315,8 @@ class _Picture:
             fixed_bytes=0 if single else _BLOCK_BYTES * sum(part.padded for part in frame.components.values()),
             scalable=True,
             orientation=read_orientation(self.exif),
-            icc=self._profile(),
+            icc=self._profile.whole(),
         )
-
-    def _profile(self) -> bytes | None:
-        """Return the ICC profile if all its parts are there, once each."""
-        count = next(iter(self.icc.values()), b"\0")[0]
-        if self.icc_broken or not count or set(self.icc) != set(range(1, count + 1)):
-            return None
-        return b"".join(self.icc[number][1:] for number in range(1, count + 1))
 
 
 def _marked(marker: int, body: bytes) -> bytes:
