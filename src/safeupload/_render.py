@@ -32,16 +32,12 @@ _STRIP_PIXELS: Final = 1 << 18  # converted at a time, so that no second full-si
 
 def render(image: Image.Image, rebuilt: Rebuilt, steps: Plan, policy: Policy) -> bytes:
     """Return the JPEG that the policy asks for, from the raster that the plan was made for."""
-    left, top = 0, 0
-    if steps.factor > 1 or not _is_plain(image, rebuilt):
-        left, top, _, _ = steps.area
-        image = _reduce(image, rebuilt, steps)
-    if image.mode in _STRAIGHT:
+    reduced, origin = _reduced(image, rebuilt, steps)
+    if reduced.mode in _STRAIGHT:
         # Before LANCZOS: where alpha is cut off at both ends, and colours overshoot, a ring would stay around edges.
-        image = _over_background(image, rebuilt, policy)
-        result = _resample(image, steps, left, top)
+        result = _resampled(_over_background(reduced, rebuilt, policy), origin, steps)
     else:
-        result = to_srgb(_resample(image, steps, left, top), rebuilt.icc)
+        result = to_srgb(_resampled(reduced, origin, steps), rebuilt.icc)
     if rebuilt.orientation in _UPRIGHT:
         result = result.transpose(_UPRIGHT[rebuilt.orientation])
     return _encode(result, policy)
@@ -55,14 +51,14 @@ def _over_background(image: Image.Image, rebuilt: Rebuilt, policy: Policy) -> Im
     return result
 
 
-def _resample(image: Image.Image, steps: Plan, origin_x: int, origin_y: int) -> Image.Image:
+def _resampled(image: Image.Image, origin: tuple[int, int], steps: Plan) -> Image.Image:
     """Return the plan's box at the target's size, from a reduced picture that begins at that origin."""
     left, top, right, bottom = steps.box
     box = (
-        (left - origin_x) / steps.factor,
-        (top - origin_y) / steps.factor,
-        min((right - origin_x) / steps.factor, image.width),
-        min((bottom - origin_y) / steps.factor, image.height),
+        (left - origin[0]) / steps.factor,
+        (top - origin[1]) / steps.factor,
+        min((right - origin[0]) / steps.factor, image.width),
+        min((bottom - origin[1]) / steps.factor, image.height),
     )
     return image.resize(steps.target, Image.Resampling.LANCZOS, box=box)
 
@@ -80,25 +76,26 @@ def _encode(image: Image.Image, policy: Policy) -> bytes:
     return out.getvalue()
 
 
-def _is_plain(image: Image.Image, rebuilt: Rebuilt) -> bool:
-    """Tell whether the raster is the whole canvas, in a mode that can be resampled as it is."""
-    return image.mode in _PLAIN and rebuilt.transparency is None and rebuilt.frame == (0, 0, *rebuilt.canvas)
+def _reduced(image: Image.Image, rebuilt: Rebuilt, steps: Plan) -> tuple[Image.Image, tuple[int, int]]:
+    """
+    Return at least the plan's area with blocks of `factor` x `factor` pixels averaged, and where in it that begins.
 
-
-def _reduce(image: Image.Image, rebuilt: Rebuilt, steps: Plan) -> Image.Image:
-    """Return the plan's area with blocks of `factor` x `factor` pixels averaged."""
-    if _is_plain(image, rebuilt):
-        return image.reduce(steps.factor, box=steps.area)
+    A raster that is the whole canvas, in a mode that can be resampled as it is, needs no conversion.
+    """
     left, top, right, bottom = steps.area
+    if image.mode in _PLAIN and rebuilt.transparency is None and rebuilt.frame == (0, 0, *rebuilt.canvas):
+        if steps.factor == 1:
+            return image, (0, 0)
+        return image.reduce(steps.factor, box=steps.area), (left, top)
     rows = max(1, _STRIP_PIXELS // (right - left) // steps.factor) * steps.factor
-    reduced: Image.Image | None = None
-    for start in range(top, bottom, rows):
-        strip = _strip(image, rebuilt, (left, start, right, min(start + rows, bottom))).reduce(steps.factor)
-        if reduced is None:
-            reduced = Image.new(strip.mode, (strip.width, -(-(bottom - top) // steps.factor)))
-        reduced.paste(strip, (0, (start - top) // steps.factor))
-    assert reduced is not None  # noqa: S101 - the area is never empty
-    return reduced
+    strips = [
+        _strip(image, rebuilt, (left, start, right, min(start + rows, bottom))).reduce(steps.factor)
+        for start in range(top, bottom, rows)
+    ]
+    whole = Image.new(strips[0].mode, (strips[0].width, sum(strip.height for strip in strips)))
+    for number, strip in enumerate(strips):
+        whole.paste(strip, (0, number * rows // steps.factor))
+    return whole, (left, top)
 
 
 def _strip(image: Image.Image, rebuilt: Rebuilt, area: _Box) -> Image.Image:

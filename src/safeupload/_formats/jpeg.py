@@ -296,7 +296,7 @@ class _Picture:
         frame = self.frame
         if frame is None or not self._progression.is_complete:
             raise Malformed("scans are missing")
-        single = self.scan_count == 1 and not frame.progressive
+        single = self.scan_count == 1  # so it is not a progressive one, which takes two
         data = b"".join(
             (
                 b"\xff\xd8",
