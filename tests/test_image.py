@@ -143,6 +143,18 @@ def test_the_processes_own_pixel_limit_is_not_ours(monkeypatch: pytest.MonkeyPat
     assert safeupload.normalize(jpeg()).info.width == 64
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("limit", [1, 100_000, 200_000])
+def test_p1_no_mode_meets_the_processes_own_pixel_limit(mode: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an error nor a warning comes of it, in any mode, decoded or averaged in strips."""
+    data = encoded(Image.new(mode, (600, 500)), "PNG")
+    expected = safeupload.normalize(data)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+
+    assert safeupload.normalize(data) == expected
+    assert safeupload.validate(data) == expected.info
+
+
 @pytest.mark.skipif(not hasattr(WebPImagePlugin, "_get_size"), reason="this Pillow asks only in Image.open")
 def test_webp_obeys_the_processes_own_pixel_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow's WebP reader insists on twice MAX_IMAGE_PIXELS; that is a refusal like any other."""

@@ -10,10 +10,8 @@ from typing import Final
 
 from PIL import Image, ImageCms
 
-# Device classes that describe pixels: display, scanner, printer and colour space. Not device links, named colours and
-# abstract profiles. Source: ICC.1:2022, section 7.2.
-_CLASSES: Final = frozenset({b"mntr", b"scnr", b"prtr", b"spac"})
-_MODES: Final = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
+from safeupload._icc import rebuild_profile
+
 _CACHED: Final = 16  # transforms; a site meets a handful of profiles (sRGB, Display P3, Adobe RGB ...), up to 2 MB each
 
 
@@ -23,24 +21,18 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 
     A profile that is broken, or belongs to another kind of picture, is ignored, as browsers ignore it.
     """
-    mode = _profile_mode(icc) if icc else None
-    if icc is None or mode is None:
+    rebuilt = rebuild_profile(icc) if icc else None
+    if rebuilt is None:
         return image.convert("RGB")
+    mode, profile = rebuilt
     if image.mode == "L" and mode == "RGB":
         image = image.convert("RGB")
     if image.mode != mode:
         return image.convert("RGB")
-    transform = _TRANSFORMS.get(icc, mode)
+    transform = _TRANSFORMS.get(profile, mode)
     if transform is None:
         return image.convert("RGB")
     return transform.apply(image)
-
-
-def _profile_mode(icc: bytes) -> str | None:
-    """Return the Pillow mode that the profile is for, None if its header makes no sense."""
-    if len(icc) < 132 or icc[36:40] != b"acsp" or icc[12:16] not in _CLASSES:  # noqa: PLR2004 - header and tag count
-        return None
-    return _MODES.get(icc[16:20])
 
 
 class _Transforms:

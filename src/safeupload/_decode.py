@@ -10,6 +10,7 @@ from PIL import AvifImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlug
 
 from safeupload._formats import Rebuilt, rebuild
 from safeupload._plan import Plan, plan
+from safeupload._raster import cut
 from safeupload.errors import Corrupt, TooComplex, TooManyPixels, TruncatedImagesEnabled
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def decoded(data: bytes, policy: Policy) -> Generator[tuple[Image.Image, Rebuilt
     rebuilt = rebuild(data, policy)
     del data  # where it was read from a file, nobody else holds it
     steps = plan(rebuilt, policy)
-    if rebuilt.decode_bytes(steps.scale) > policy.max_decode_bytes:
+    if rebuilt.decode_bytes(steps.scale) + steps.render_bytes > policy.max_decode_bytes:
         raise TooComplex("memory", policy.max_decode_bytes)
     with _load(rebuilt, steps.scale, policy) as image:
         yield image, rebuilt, steps
@@ -87,7 +88,7 @@ def _load(rebuilt: Rebuilt, scale: int, policy: Policy) -> Image.Image:
 def _last_pixels(image: Image.Image) -> bytes:
     """Return the raw end of the last row."""
     width, height = image.size
-    return image.crop((max(0, width - 1024), height - 1, width, height)).tobytes()
+    return cut(image, (max(0, width - 1024), height - 1, width, height)).tobytes()
 
 
 def _expect(decoder: tuple[int, int], preflight: tuple[int, int]) -> None:

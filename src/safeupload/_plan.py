@@ -15,6 +15,8 @@ _SCALES: Final = (8, 4, 2)  # what libjpeg's DCT scaling and Pillow's draft() ha
 # the full decode, of which less than 0.1 dB is left once both are JPEGs.
 _GAP: Final = 2
 _LANCZOS_SUPPORT: Final = 3
+_MAX_FACTOR: Final = 64  # or the strip of one row of blocks would be most of the picture; LANCZOS does the rest
+_PIXEL_BYTES: Final = 4  # of Pillow's RGB
 
 
 class Plan(NamedTuple):
@@ -30,6 +32,13 @@ class Plan(NamedTuple):
     box: tuple[float, float, float, float]
     area: tuple[int, int, int, int]
     target: tuple[int, int]
+
+    @property
+    def render_bytes(self) -> int:
+        """The memory that rendering takes beside the raster: the reduced picture, the pass of LANCZOS, the result."""
+        left, top, right, bottom = self.area
+        width, height = -(-(right - left) // self.factor), -(-(bottom - top) // self.factor)
+        return _PIXEL_BYTES * (width * height + self.target[0] * height + 4 * self.target[0] * self.target[1])
 
 
 def displayed(size: tuple[int, int], orientation: int) -> tuple[int, int]:
@@ -48,7 +57,7 @@ def plan(rebuilt: Rebuilt, policy: Policy) -> Plan:
     top, bottom, low_y, high_y = _span(rebuilt.canvas[1], target[1], ratio, scale)
     return Plan(
         scale=scale,
-        factor=max(1, int(ratio / _GAP)),
+        factor=max(1, min(int(ratio / _GAP), _MAX_FACTOR)),
         box=(low_x, low_y, high_x, high_y),
         area=(left, top, right, bottom),
         target=target,

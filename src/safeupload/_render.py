@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from PIL import Image, ImageChops
 
 from safeupload._colour import to_srgb
+from safeupload._raster import cut
 
 if TYPE_CHECKING:
     from safeupload._formats import Rebuilt
@@ -32,19 +33,19 @@ _STRIP_PIXELS: Final = 1 << 18  # converted at a time, so that no second full-si
 
 def render(image: Image.Image, rebuilt: Rebuilt, steps: Plan, policy: Policy) -> bytes:
     """Return the JPEG that the policy asks for, from the raster that the plan was made for."""
-    reduced, origin = _reduced(image, rebuilt, steps)
-    if reduced.mode in _STRAIGHT:
-        # Before LANCZOS: where alpha is cut off at both ends, and colours overshoot, a ring would stay around edges.
-        result = _resampled(_over_background(reduced, rebuilt, policy), origin, steps)
-    else:
-        result = to_srgb(_resampled(reduced, origin, steps), rebuilt.icc)
+    reduced, origin, is_finished = _reduced(image, rebuilt, steps, policy)
+    result = _resampled(reduced, origin, steps)
+    if not is_finished:
+        result = to_srgb(result, rebuilt.icc)
     if rebuilt.orientation in _UPRIGHT:
         result = result.transpose(_UPRIGHT[rebuilt.orientation])
     return _encode(result, policy)
 
 
 def _over_background(image: Image.Image, rebuilt: Rebuilt, policy: Policy) -> Image.Image:
-    """Return a premultiplied picture in sRGB, laid over the background."""
+    """Return a picture in sRGB, laid over the background where it is premultiplied."""
+    if image.mode not in _STRAIGHT:
+        return to_srgb(image, rebuilt.icc)
     straight = image.convert(_STRAIGHT[image.mode])
     result = Image.new("RGB", image.size, policy.background)
     result.paste(to_srgb(straight.convert(image.mode[:-1]), rebuilt.icc), mask=straight.getchannel("A"))
@@ -76,26 +77,27 @@ def _encode(image: Image.Image, policy: Policy) -> bytes:
     return out.getvalue()
 
 
-def _reduced(image: Image.Image, rebuilt: Rebuilt, steps: Plan) -> tuple[Image.Image, tuple[int, int]]:
+def _reduced(
+    image: Image.Image, rebuilt: Rebuilt, steps: Plan, policy: Policy
+) -> tuple[Image.Image, tuple[int, int], bool]:
     """
-    Return at least the plan's area with blocks of `factor` x `factor` pixels averaged, and where in it that begins.
+    Return the plan's area, or more, reduced by its factor; where that begins; and whether it is in sRGB already.
 
-    A raster that is the whole canvas, in a mode that can be resampled as it is, needs no conversion.
+    A raster that is the whole canvas, in a mode that can be resampled as it is, needs no conversion. Others are
+    converted strip by strip. Transparent ones are laid over the background there, before LANCZOS: where alpha is cut
+    off at both ends, and colours overshoot, a ring would stay around edges.
     """
     left, top, right, bottom = steps.area
     if image.mode in _PLAIN and rebuilt.transparency is None and rebuilt.frame == (0, 0, *rebuilt.canvas):
         if steps.factor == 1:
-            return image, (0, 0)
-        return image.reduce(steps.factor, box=steps.area), (left, top)
+            return image, (0, 0), False
+        return image.reduce(steps.factor, box=steps.area), (left, top), False
     rows = max(1, _STRIP_PIXELS // (right - left) // steps.factor) * steps.factor
-    strips = [
-        _strip(image, rebuilt, (left, start, right, min(start + rows, bottom))).reduce(steps.factor)
-        for start in range(top, bottom, rows)
-    ]
-    whole = Image.new(strips[0].mode, (strips[0].width, sum(strip.height for strip in strips)))
-    for number, strip in enumerate(strips):
-        whole.paste(strip, (0, number * rows // steps.factor))
-    return whole, (left, top)
+    whole = Image.new("RGB", (-(-(right - left) // steps.factor), -(-(bottom - top) // steps.factor)))
+    for start in range(top, bottom, rows):
+        strip = _strip(image, rebuilt, (left, start, right, min(start + rows, bottom))).reduce(steps.factor)
+        whole.paste(_over_background(strip, rebuilt, policy), (0, (start - top) // steps.factor))
+    return whole, (left, top), True
 
 
 def _strip(image: Image.Image, rebuilt: Rebuilt, area: _Box) -> Image.Image:
@@ -116,7 +118,7 @@ def _strip(image: Image.Image, rebuilt: Rebuilt, area: _Box) -> Image.Image:
 
 def _straight(image: Image.Image, area: _Box, rebuilt: Rebuilt) -> Image.Image:
     """Return an area of the raster in mode L, LA, RGB, RGBA or CMYK; Pillow resamples the others badly if at all."""
-    part, transparency = image.crop(area), rebuilt.transparency
+    part, transparency = cut(image, area), rebuilt.transparency
     part.info = {} if transparency is None else {"transparency": transparency}
     if part.mode == "I;16":
         return _from_16_bits(part, transparency)

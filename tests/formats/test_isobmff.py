@@ -258,6 +258,95 @@ def test_a_rebuilt_file_is_rebuilt_as_itself(name: str) -> None:
     assert rebuild(rebuilt.data, POLICY) == rebuilt
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_premultiplied_colours_are_told_to_the_decoder(name: str) -> None:
+    """A file whose colours are multiplied with its alpha looks like the one whose colours are not."""
+    picture = photograph(96, 96).convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    plain = saved(picture, name, quality=95)
+    if name == "AVIF":
+        other = saved(picture, name, quality=95, alpha_premultiplied=True)
+    else:
+        premultiplied = Image.frombytes("RGBA", picture.size, picture.convert("RGBa").tobytes())
+        other = with_prem(saved(premultiplied, name, quality=95))
+    shown = [
+        np.asarray(Image.open(io.BytesIO(safeupload.normalize(data, POLICY).data)), dtype=float)
+        for data in (plain, other)
+    ]
+
+    assert b"prem" in rebuild(other, POLICY).data
+    assert np.abs(shown[0] - shown[1]).mean() < 4
+
+
+def with_prem(data: bytes) -> bytes:
+    """Return a file in which the first item is said to be premultiplied with the second."""
+    rebuilt = rebuild(data, POLICY).data
+    (meta,) = isobmff.boxes(rebuilt)[b"meta"]
+    inner = isobmff.boxes(meta[4:])
+    iref = inner[b"iref"][0]
+    assert iref[4:] == struct.pack(">I4sHHH", 14, b"auxl", 2, 1, 1)
+    (config, *_), (_, *_) = (isobmff.boxes(inner[b"iprp"][0])[b"ipco"], [0])
+    properties = isobmff.boxes(config)
+    payload = isobmff.boxes(rebuilt)[b"mdat"][0]
+    locations = inner[b"iloc"][0][8:]
+    first, second = (struct.unpack_from(">6xII", locations, at) for at in (0, 14))
+    start = rebuilt.index(payload)
+    bodies = [payload[where - start : where - start + length] for where, length in (first, second)]
+    kinds = [(kind, content) for kind, contents in properties.items() for content in contents]
+    configs = [content for kind, content in kinds if kind == b"hvcC"]
+    size = next(content for kind, content in kinds if kind == b"ispe")
+    colour = Item(b"hvc1", bodies[0], [(b"ispe", size), (b"hvcC", configs[0])], references=[(b"prem", [2])])
+    alpha = Item(b"hvc1", bodies[1], [(b"ispe", size), (b"hvcC", configs[-1]), (b"auxC", isobmff.IDENTITY_ALPHA)])
+    alpha.references.append((b"auxl", [1]))
+    return file(colour, alpha, name="HEIF")
+
+
+@pytest.mark.parametrize("size", [(63, 65), (33, 21), (101, 64)])
+def test_what_an_encoder_padded_is_cut_off(size: tuple[int, int]) -> None:
+    """HEVC codes whole blocks; of an odd picture its own size is shown, and told."""
+    picture = photograph(120, 120).resize(size)
+    policy = dataclasses.replace(POLICY, size=size, quality=95)
+    result = safeupload.normalize(heic(picture, quality=95), policy)
+    shown = np.asarray(Image.open(io.BytesIO(result.data)), dtype=float)
+
+    assert (result.info.width, result.info.height) == size
+    assert np.abs(shown - np.asarray(picture, dtype=float)).mean() < 8
+
+
+def clap(width: int, height: int, right: tuple[int, int], down: tuple[int, int]) -> tuple[bytes, bytes]:
+    """Return a clean aperture of that size, its centre moved by two fractions."""
+    return b"clap", struct.pack(">4I4i", width, 1, height, 1, *right, *down)
+
+
+@pytest.mark.parametrize(
+    ("aperture", "box"),
+    [
+        (clap(60, 40, (0, 1), (0, 1)), (18, 12, 78, 52)),
+        (clap(95, 63, (-1, 2), (-1, 2)), (0, 0, 95, 63)),
+        (clap(95, 63, (1, 2), (1, 2)), (1, 1, 96, 64)),
+        (clap(95, 63, (0, 1), (0, 1)), (0, 0, 96, 64)),  # half a pixel
+        (clap(96, 64, (1, 1), (0, 1)), (0, 0, 96, 64)),  # beyond the edge
+        (clap(0, 64, (0, 1), (0, 1)), (0, 0, 96, 64)),
+        (clap(60, 40, (0, 0), (0, 1)), (0, 0, 96, 64)),  # nothing is divided by zero
+        (clap(60, 40, (0, -1), (0, 1)), (0, 0, 96, 64)),
+        ((b"clap", bytes(31)), (0, 0, 96, 64)),
+    ],
+    ids=["centre", "top left", "bottom right", "between pixels", "outside", "empty", "zero", "negative", "short"],
+)
+def test_the_clean_aperture(aperture: tuple[bytes, bytes], box: tuple[int, int, int, int]) -> None:
+    """The picture is what the aperture shows, where that makes sense, and all of it otherwise."""
+    cropped = item(PHOTO)
+    cropped.properties.append(aperture)
+    found = rebuild(file(cropped), POLICY)
+    left, top, right, bottom = box
+
+    assert found.canvas == (right - left, bottom - top)
+    assert found.frame == (-left, -top, 96 - left, 64 - top)
+    result = safeupload.normalize(file(cropped), dataclasses.replace(POLICY, size=found.canvas, quality=95))
+    shown = np.asarray(Image.open(io.BytesIO(result.data)), dtype=float)
+    assert np.abs(shown - np.asarray(PHOTO.crop(box), dtype=float)).mean() < 8
+
+
 # --- what is refused
 
 
@@ -459,6 +548,18 @@ def test_obus_that_make_no_picture(obus: bytes) -> None:
     """An AV1 item without one whole sequence header is refused."""
     with pytest.raises(Malformed):
         avif.sample_bytes(bytes(4), obus, (96, 64), unlimited())
+
+
+@pytest.mark.parametrize(("count", "is_taken"), [(4, True), (5, False)])
+def test_p2_frames_in_an_item(count: int, is_taken: bool) -> None:  # noqa: FBT001
+    """An item has as many frames as AV1 has layers at most; each would be decoded."""
+    picture = item(PHOTO)
+    data = file(dataclasses.replace(picture, payload=picture.payload * count))
+
+    if is_taken:
+        assert rebuild(data, POLICY).canvas == (96, 64)
+    else:
+        check_malformed(data, "more frames", POLICY)
 
 
 def test_a_second_sequence_header_must_agree() -> None:

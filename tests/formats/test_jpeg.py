@@ -5,6 +5,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ from safeupload import AVATAR, Corrupt, FormatNotAllowed, TooComplex, TooManyPix
 from safeupload._decode import decoded
 from safeupload._formats import Rebuilt, rebuild
 from safeupload._formats import jpeg as module
+from safeupload._plan import plan
 
 #: What stands at the end of a rebuilt file of one scan in the place of EOI: 64 one bits.
 LOOKAHEAD = b"\xff\x00" * 8
@@ -243,12 +245,27 @@ def test_search_window(beyond: int) -> None:
     assert rebuild(in_scan(run), AVATAR).data == CLEAN.removesuffix(LOOKAHEAD) + run + LOOKAHEAD
 
 
-def test_empty_scan_header_ending_in_ff() -> None:
-    """The last byte of a scan header is not taken for a fill byte of the empty scan behind it."""
-    body = ONE.header[:-1] + b"\xff"
-    data = jpeg.join([*jpeg.TABLES, jpeg.frame((8, 8)), Part(SOS, body)])
+@pytest.mark.parametrize(
+    ("scan", "progressive", "least"),
+    [
+        (Scan((1,)), False, 2 * 8 * 8),  # a bit for DC and one for the end of each of 8 x 8 blocks
+        (Scan((1,), 0, 0, 0, 0), True, 8 * 8),  # a bit for DC
+        (Scan((1,), 1, 63, 0, 0), True, 1),  # one run may end all blocks
+    ],
+)
+def test_a_scan_has_bits_for_its_blocks(scan: Scan, progressive: bool, least: int) -> None:  # noqa: FBT001
+    """A scan with fewer bits than any coding of its blocks takes is torn, and refused before it is decoded."""
+    before = [DC] if progressive and scan.header[-3] else []
+    parts = jpeg.split(jpeg.join(jpeg.flat((64, 64), before, progressive=progressive))) if before else []
+    head = parts or [*jpeg.TABLES, jpeg.frame((64, 64), marker=jpeg.SOF2 if progressive else jpeg.SOF0)]
 
-    assert rebuild(data, AVATAR).data.endswith(bytes(Part(SOS, body)) + LOOKAHEAD)
+    for length, is_enough in ((-(-least // 8), True), (-(-least // 8) - 1, False)):
+        data = jpeg.join([*head, Part(SOS, scan.header, bytes(length))])
+        if is_enough:
+            with suppress(Corrupt):  # too little of the picture, but not of this scan
+                rebuild(data, AVATAR)
+        else:
+            check_malformed(data, f"a scan of {length} bytes for 64 blocks")
 
 
 # --- tables
@@ -854,7 +871,13 @@ def test_description(mode: str, expected: int) -> None:
 def test_p2_decode_memory() -> None:
     """A progressive picture is taken at the memory limit and refused one byte below it."""
     data = one_component(DC, AC)
-    need = 2 * len(rebuild(data, AVATAR).data) + 4 * 128 + 16 * 16 + 16 * (16 + 16)
+    need = (
+        2 * len(rebuild(data, AVATAR).data)
+        + 4 * 128
+        + 16 * 16
+        + 16 * (16 + 16)
+        + plan(rebuild(data, AVATAR), AVATAR).render_bytes
+    )
 
     assert safeupload.validate(data, replace(AVATAR, max_decode_bytes=need)).width == 16
     with pytest.raises(TooComplex) as caught:

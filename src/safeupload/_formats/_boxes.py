@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from safeupload._formats._base import Allowance, Malformed
@@ -124,6 +125,29 @@ class Item:
         """Return the EXIF orientation that ``irot`` and ``imir`` amount to."""
         turns, mirror = self.the(b"irot"), self.the(b"imir")
         return _ORIENTATIONS[turns[0] & 3 if turns else 0, mirror[0] & 1 if mirror else None]
+
+    def aperture(self) -> tuple[int, int, int, int]:
+        """
+        Return the box (left, top, right, bottom) of the item that is shown (``clap``); all of it if that is nonsense.
+
+        HEVC codes whole blocks, so encoders cut what they have padded off again.
+        """
+        width, height = self.size()
+        clap = self.the(b"clap") or b""
+        if len(clap) >= 32:
+            sizes, offsets = struct.unpack_from(">4I", clap), struct.unpack_from(">4i", clap, 16)
+            fractions = [*zip(sizes[::2], sizes[1::2], strict=True), *zip(offsets[::2], offsets[1::2], strict=True)]
+            if all(below > 0 for _, below in fractions):
+                across, down, right_by, down_by = (Fraction(above, below) for above, below in fractions)
+                left, top = (width - across) / 2 + right_by, (height - down) / 2 + down_by
+                box = (left, top, left + across, top + down)
+                if (
+                    all(edge.denominator == 1 for edge in box)
+                    and 0 <= left < box[2] <= width
+                    and 0 <= top < box[3] <= height
+                ):
+                    return int(box[0]), int(box[1]), int(box[2]), int(box[3])
+        return 0, 0, width, height
 
     def icc(self, policy: Policy) -> bytes | None:
         """Return the embedded ICC profile."""

@@ -3,7 +3,7 @@ The container of AVIF and HEIF: boxes, items and their properties.
 
 Source: ISO/IEC 14496-12 (boxes, items) and 23008-12 (properties, grids), as MIAF (23000-22) narrows them: the primary
 item is one coded picture or a grid of them, with one alpha plane at most. Orientation is what the ``irot`` and ``imir``
-properties say; EXIF has no say in these formats. The clean aperture (``clap``) is not applied, as browsers do not.
+properties say; EXIF has no say in these formats.
 """
 
 from __future__ import annotations
@@ -63,13 +63,14 @@ def rebuild(data: bytes, policy: Policy, codec: Codec) -> Rebuilt:
     chunks = Allowance("chunks", policy.max_chunks)
     items, number, is_sequence = read_items(data, chunks)
     primary = find(items, number)
-    size = primary.size()
+    width, height = primary.size()
     writer = _Writer(items, codec, policy, chunks)
     writer.add(number)
+    left, top, right, bottom = primary.aperture()
     return Rebuilt(
         format=codec.name,
-        canvas=size,
-        frame=(0, 0, *size),
+        canvas=(right - left, bottom - top),
+        frame=(-left, -top, width - left, height - top),
         data=writer.file(),
         pixel_bytes=_OUTPUT_BYTES,
         fixed_bytes=int(writer.coded_bytes),
@@ -100,7 +101,10 @@ class _Writer:
             if alpha.size() != item.size():
                 raise Malformed("an alpha plane of another size")
             self.has_alpha = True
-            self._written[self._add(alpha) - 1][2].append((b"auxl", [added]))
+            plane = self._add(alpha)
+            self._written[plane - 1][2].append((b"auxl", [added]))
+            if item.references(b"prem"):  # the colours are premultiplied with it
+                self._written[added - 1][2].append((b"prem", [plane]))
         return added
 
     def _add(self, item: Item) -> int:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 NAME: Final = "AVIF"
 
 _SAMPLE_BYTES: Final = (3.0, 6.0)  # of profile 0 (4:2:0) and the others (up to 4:4:4), with 16 bits a sample
-_SEQUENCE_HEADER: Final = 1
+_SEQUENCE_HEADER, _FRAME_HEADER, _FRAME = 1, 3, 6
+_MAX_FRAMES: Final = 4  # of an item: AV1 has at most four spatial layers; each frame is decoded
 _CONFIG_HEADER: Final = 4  # bytes of av1C before its OBUs
 
 
@@ -51,7 +52,7 @@ def sample_bytes(config: bytes, payload: bytes, size: tuple[int, int], chunks: A
 
 def _sequence_headers(obus: bytes, chunks: Allowance) -> list[bytes]:
     """Return the sequence headers among the OBUs."""
-    found, position = [], 0
+    found, position, frames = [], 0, 0
     while position < len(obus):
         chunks.take()
         header = obus[position]
@@ -61,7 +62,11 @@ def _sequence_headers(obus: bytes, chunks: Allowance) -> list[bytes]:
             length, position = _leb128(obus, position)
         if header & 0x80 or length < 0 or position + length > len(obus):
             raise Malformed("an OBU that does not fit")
-        if header >> 3 & 15 == _SEQUENCE_HEADER:
+        kind = header >> 3 & 15
+        frames += kind in {_FRAME_HEADER, _FRAME}
+        if frames > _MAX_FRAMES:
+            raise Malformed("more frames in an item than it can have layers")
+        if kind == _SEQUENCE_HEADER:
             found.append(obus[position : position + length])
         position += length
     return found

@@ -266,12 +266,17 @@ class _Picture:
             raise Malformed("a scan of components that the frame does not have")
         self._scans_left.take()
         parts = [frame.components[number] for number in numbers]
-        self._blocks_left.take(parts[0].alone if len(parts) == 1 else sum(part.padded for part in parts))
+        blocks = parts[0].alone if len(parts) == 1 else sum(part.padded for part in parts)
+        self._blocks_left.take(blocks)
         if frame.progressive:
             if first > last or last >= _COEFFICIENTS or (first == 0) != (last == 0) or (first and len(parts) > 1):
                 raise Malformed(f"a scan of coefficients {first} to {last} of {len(parts)} components")
         else:
             first, last, high, low = 0, _COEFFICIENTS - 1, 0, 0
+        # A DC coefficient takes a bit at least, all of a block two; AC alone may take one for very many blocks.
+        least = (0 if first else 1 if frame.progressive else 2) * blocks or 1
+        if 8 * len(entropy) < least:
+            raise Malformed(f"a scan of {len(entropy)} bytes for {blocks} blocks")
         for number in numbers:
             self._progression.code(number, slice(first, last + 1), high, low)
         self._write_scan(frame, header, entropy)
