@@ -35,10 +35,10 @@ class Plan(NamedTuple):
 
     @property
     def render_bytes(self) -> int:
-        """The memory that rendering takes beside the raster: the reduced picture, the pass of LANCZOS, the result."""
+        """The memory that rendering takes beside the raster: the reduced picture, LANCZOS's first pass, two results."""
         left, top, right, bottom = self.area
         width, height = -(-(right - left) // self.factor), -(-(bottom - top) // self.factor)
-        return _PIXEL_BYTES * (width * height + self.target[0] * height + 4 * self.target[0] * self.target[1])
+        return _PIXEL_BYTES * (width * height + self.target[0] * height + 2 * self.target[0] * self.target[1])
 
 
 def displayed(size: tuple[int, int], orientation: int) -> tuple[int, int]:

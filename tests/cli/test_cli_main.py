@@ -84,7 +84,10 @@ def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_interrupt_signal(tmp_path: Path) -> None:
     """A real SIGINT while waiting for input ends with 130, quietly."""
-    with subprocess.Popen(start("check", "-"), stdin=-1, stdout=-1, stderr=-1) as child:
+    # Who started the tests in the background may have left SIGINT ignored, which a child inherits.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from safeupload._cli.main import main; raise SystemExit(main(['check', '-']))"
+    with subprocess.Popen([sys.executable, "-P", "-c", code], stdin=-1, stdout=-1, stderr=-1) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None
