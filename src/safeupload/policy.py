@@ -54,7 +54,7 @@ class Policy:
         Width times height of the picture. 50 million: the sensors of today's phones in their full-resolution mode.
     `max_decode_bytes`
         Memory for decoding one picture, estimated from its header. 256 MiB: the largest 50 megapixel PNG (4 bytes a
-        pixel in Pillow) fits, a 16 megapixel WebP just so (17 bytes a pixel), and so do as many at a time as there are
+        pixel in Pillow) fits, a 15 megapixel WebP just so (17 bytes a pixel), and so do as many at a time as there are
         processors on an ordinary server.
     `max_scans`
         Scans of a progressive JPEG. 64: encoders write about 10, and the most seen in real files is 15; every scan
