@@ -83,6 +83,26 @@ def test_the_first_of_two_tags_counts() -> None:
     assert second not in rebuilt
 
 
+def test_equal_tags_are_written_once() -> None:
+    """Curves and tables that a profile shares between tags stay shared."""
+    curve = b"curv" + bytes(4) + struct.pack(">I", 4096) + bytes(8192)
+    shared = profile({b"rTRC": curve, b"gTRC": curve, b"bTRC": curve})
+    _, rebuilt = rebuild_profile(shared) or ("", b"")
+
+    assert names(rebuilt) == [b"rTRC", b"gTRC", b"bTRC"]
+    assert len(rebuilt) < 1.1 * len(curve)
+    assert rebuild_profile(rebuilt) == ("RGB", rebuilt)
+
+
+def test_tags_that_overlap() -> None:
+    """Tags that would grow by being written apart are nonsense."""
+    data = bytearray(profile({name: b"XYZ " + bytes(4096) for name in (b"rXYZ", b"gXYZ", b"bXYZ")})[: 132 + 36 + 4104])
+    for number, at in enumerate((140, 152, 164)):
+        struct.pack_into(">I", data, at - 4, 168)
+        struct.pack_into(">I", data, at, 4000 + number)
+    assert rebuild_profile(bytes(data)) is None
+
+
 @pytest.mark.parametrize(("count", "is_taken"), [(100, True), (101, False)])
 def test_the_number_of_tags_is_bounded(count: int, is_taken: bool) -> None:  # noqa: FBT001
     """As many tags as there may be are read, one more is nonsense."""

@@ -36,19 +36,25 @@ def rebuild_profile(icc: bytes) -> tuple[str, bytes] | None:
     (count,) = struct.unpack_from(">I", icc, _HEADER)
     if count > _MAX_TAGS or len(icc) < _HEADER + 4 + 12 * count:
         return None
-    tags: dict[bytes, bytes] = {}
+    spans: dict[bytes, tuple[int, int]] = {}
     for name, start, length in struct.iter_unpack(">4sII", icc[_HEADER + 4 : _HEADER + 4 + 12 * count]):
         if name in _TYPES and icc[start : start + 4] in _TYPES[name] and start + length <= len(icc):
-            tags.setdefault(name, icc[start : start + length])
+            spans.setdefault(name, (start, length))
+    if sum(length for _, length in set(spans.values())) > len(icc):  # tags may be the same, but not overlap otherwise
+        return None
+    tags = {name: icc[start : start + length] for name, (start, length) in spans.items()}
     return _MODES[icc[16:20]], _written(icc[:_HEADER], tags)
 
 
 def _written(header: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """Return a profile with that header and those tags."""
-    table, content = [struct.pack(">I", len(tags))], []
-    position = _HEADER + 4 + 12 * len(tags)
+    """Return a profile with that header and those tags, equal ones once."""
+    table = [struct.pack(">I", len(tags))]
+    places: dict[bytes, int] = {}
+    end = _HEADER + 4 + 12 * len(tags)
     for name, tag in tags.items():
-        table.append(struct.pack(">4sII", name, position, len(tag)))
-        content.append(tag + bytes(-len(tag) % 4))
-        position += len(content[-1])
-    return b"".join((struct.pack(">I", position), header[4:], *table, *content))
+        if tag not in places:
+            places[tag] = end
+            end += len(tag) + -len(tag) % 4
+        table.append(struct.pack(">4sII", name, places[tag], len(tag)))
+    content = (tag + bytes(-len(tag) % 4) for tag in places)
+    return b"".join((struct.pack(">I", end), header[4:], *table, *content))
