@@ -147,7 +147,7 @@ def test_the_processes_own_pixel_limit_is_not_ours(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("limit", [1, 100_000, 200_000])
 def test_p1_no_mode_meets_the_processes_own_pixel_limit(mode: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither an error nor a warning comes of it, in any mode, decoded or averaged in strips."""
-    data = encoded(Image.new(mode, (600, 500)), "PNG")
+    data = encoded(Image.new(mode, (1400, 1300)), "PNG")
     expected = safeupload.normalize(data)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
 
