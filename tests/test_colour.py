@@ -9,8 +9,13 @@ from builders import icc
 from PIL import Image, ImageCms
 
 from safeupload import _colour
-from safeupload._colour import to_srgb
+from safeupload._colour import Profile
 from safeupload._icc import rebuild_profile
+
+
+def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """Open the profile and apply it."""
+    return Profile(icc).to_srgb(image)
 
 
 @pytest.fixture

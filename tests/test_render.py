@@ -10,7 +10,7 @@ import reference
 from builders import exif
 from PIL import Image, ImageOps
 
-from safeupload import AVATAR, Policy, _render
+from safeupload import AVATAR, Policy, _colour, _render
 from safeupload._formats import Rebuilt
 from safeupload._plan import plan
 from safeupload._render import render
@@ -418,6 +418,18 @@ def test_raster_metadata_stays_behind() -> None:
             "progressive": True,
         }
         assert render(image, found, plan(found, AVATAR), AVATAR) == clean
+
+
+def test_a_profile_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many strips a picture is converted in, its profile, which may be large, is read once."""
+    opened: list[bytes] = []
+    monkeypatch.setattr(_colour, "rebuild_profile", opened.append)
+    monkeypatch.setattr(_render, "_STRIP_PIXELS", 1)
+    image = Image.new("RGBA", (700, 700), (1, 2, 3, 4))
+    found = replace(rebuilt(Raster(image, np.zeros((700, 700, 3)), np.zeros((700, 700, 1)))), icc=b"profile")
+    render(image, found, plan(found, AVATAR), AVATAR)
+
+    assert opened == [b"profile"]
 
 
 @pytest.mark.parametrize("quality", [1, 50, 85, 95])

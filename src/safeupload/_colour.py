@@ -15,24 +15,26 @@ from safeupload._icc import rebuild_profile
 _CACHED: Final = 16  # transforms; a site meets a handful of profiles (sRGB, Display P3, Adobe RGB ...), up to 2 MB each
 
 
-def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """
-    Return the picture (L, RGB or CMYK) as RGB in sRGB.
+class Profile:
+    """An embedded ICC profile, or none, opened once for all the pieces of a picture."""
 
-    A profile that is broken, or belongs to another kind of picture, is ignored, as browsers ignore it.
-    """
-    rebuilt = rebuild_profile(icc) if icc else None
-    if rebuilt is None:
-        return image.convert("RGB")
-    mode, profile = rebuilt
-    if image.mode == "L" and mode == "RGB":
-        image = image.convert("RGB")
-    if image.mode != mode:
-        return image.convert("RGB")
-    transform = _TRANSFORMS.get(profile, mode)
-    if transform is None:
-        return image.convert("RGB")
-    return transform.apply(image)
+    def __init__(self, icc: bytes | None) -> None:
+        rebuilt = rebuild_profile(icc) if icc else None
+        self._mode, self._icc = rebuilt or ("", b"")
+        self._key = hashlib.sha256(self._icc).digest()
+
+    def to_srgb(self, image: Image.Image) -> Image.Image:
+        """
+        Return a picture (L, RGB or CMYK) as RGB in sRGB.
+
+        A profile that is broken, or belongs to another kind of picture, is ignored, as browsers ignore it.
+        """
+        if image.mode == "L" and self._mode == "RGB":
+            image = image.convert("RGB")
+        if image.mode != self._mode:
+            return image.convert("RGB")
+        transform = _TRANSFORMS.get(self._key, self._icc, image.mode)
+        return image.convert("RGB") if transform is None else transform.apply(image)
 
 
 class _Transforms:
@@ -42,9 +44,8 @@ class _Transforms:
         self._lock = threading.Lock()
         self._cache: OrderedDict[bytes, ImageCms.ImageCmsTransform | None] = OrderedDict()
 
-    def get(self, icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-        """Return the transform to sRGB, None if the profile is broken."""
-        key = hashlib.sha256(icc).digest()
+    def get(self, key: bytes, icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+        """Return the transform to sRGB, None if the profile is broken; the key is the profile's digest."""
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)

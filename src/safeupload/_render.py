@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from PIL import Image, ImageChops
 
-from safeupload._colour import to_srgb
+from safeupload._colour import Profile
 from safeupload._raster import cut
 
 if TYPE_CHECKING:
@@ -33,22 +33,23 @@ _STRIP_PIXELS: Final = 1 << 18  # converted at a time, so that no second full-si
 
 def render(image: Image.Image, rebuilt: Rebuilt, steps: Plan, policy: Policy) -> bytes:
     """Return the JPEG that the policy asks for, from the raster that the plan was made for."""
-    reduced, origin, is_finished = _reduced(image, rebuilt, steps, policy)
+    profile = Profile(rebuilt.icc)
+    reduced, origin, is_finished = _reduced(image, rebuilt, steps, profile, policy)
     result = _resampled(reduced, origin, steps)
     if not is_finished:
-        result = to_srgb(result, rebuilt.icc)
+        result = profile.to_srgb(result)
     if rebuilt.orientation in _UPRIGHT:
         result = result.transpose(_UPRIGHT[rebuilt.orientation])
     return _encode(result, policy)
 
 
-def _over_background(image: Image.Image, rebuilt: Rebuilt, policy: Policy) -> Image.Image:
+def _over_background(image: Image.Image, profile: Profile, policy: Policy) -> Image.Image:
     """Return a picture in sRGB, laid over the background where it is premultiplied."""
     if image.mode not in _STRAIGHT:
-        return to_srgb(image, rebuilt.icc)
+        return profile.to_srgb(image)
     straight = image.convert(_STRAIGHT[image.mode])
     result = Image.new("RGB", image.size, policy.background)
-    result.paste(to_srgb(straight.convert(image.mode[:-1]), rebuilt.icc), mask=straight.getchannel("A"))
+    result.paste(profile.to_srgb(straight.convert(image.mode[:-1])), mask=straight.getchannel("A"))
     return result
 
 
@@ -78,7 +79,7 @@ def _encode(image: Image.Image, policy: Policy) -> bytes:
 
 
 def _reduced(
-    image: Image.Image, rebuilt: Rebuilt, steps: Plan, policy: Policy
+    image: Image.Image, rebuilt: Rebuilt, steps: Plan, profile: Profile, policy: Policy
 ) -> tuple[Image.Image, tuple[int, int], bool]:
     """
     Return the plan's area, or more, reduced by its factor; where that begins; and whether it is in sRGB already.
@@ -96,7 +97,7 @@ def _reduced(
     whole = Image.new("RGB", (-(-(right - left) // steps.factor), -(-(bottom - top) // steps.factor)))
     for start in range(top, bottom, rows):
         strip = _strip(image, rebuilt, (left, start, right, min(start + rows, bottom))).reduce(steps.factor)
-        whole.paste(_over_background(strip, rebuilt, policy), (0, (start - top) // steps.factor))
+        whole.paste(_over_background(strip, profile, policy), (0, (start - top) // steps.factor))
     return whole, (left, top), True
 
 
