@@ -160,7 +160,10 @@ def build(root: Path, name: str, home: Path) -> None:
         shutil.rmtree(home)
     quietly([sys.executable, "-I", "-m", "venv", str(home)])
     pip = [str(python(home)), "-I", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-    wheels = ["--require-hashes", "--only-binary", ":all:", "-r", str(root / "requirements" / f"{name}.txt")]
+    # The requirements are complete. Left to resolve them, an old pip takes "coverage[toml]" for something unpinned as
+    # soon as there is a newer coverage than the pinned one.
+    pinned = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    wheels = [*pinned, "-r", str(root / "requirements" / f"{name}.txt")]
     project = ["--no-index", "--no-deps", "--no-build-isolation", "--editable", str(root)]
     quietly([*pip, *wheels])
     quietly([*pip, *project])

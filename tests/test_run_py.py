@@ -322,3 +322,10 @@ def test_end_to_end(run: ModuleType, tmp_path: Path) -> None:
     assert errors == ""
     assert took < 5
     assert run.ready(run.locate(copy, "demo"))
+
+
+def test_the_pins_are_complete() -> None:
+    """Nothing that a package needs is missing, though pip is told not to look for more than the pins."""
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
