@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import anyio
@@ -34,6 +35,19 @@ def default_limiter() -> anyio.CapacityLimiter:
         return limiter
 
 
+def storage_limiter() -> anyio.CapacityLimiter:
+    """Return the limiter for steps of a storage on this event loop."""
+    try:
+        return _STORAGE.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(_STORAGE_THREADS)
+        _STORAGE.set(limiter)
+        return limiter
+
+
+#: Steps of a storage at a time. They wait for a disk, not for a processor; more of them only wait for each other.
+_STORAGE_THREADS: Final = 32
+_STORAGE: Final[anyio.lowlevel.RunVar[anyio.CapacityLimiter]] = anyio.lowlevel.RunVar("safeupload.storage_limiter")
 _DEFAULT: Final[anyio.lowlevel.RunVar[anyio.CapacityLimiter]] = anyio.lowlevel.RunVar("safeupload.limiter")
 
 
@@ -69,9 +83,11 @@ class _Job(Generic[T]):
             return not self._begun or self._ended.is_set()
 
 
-async def to_completion(function: Callable[[], T]) -> T:
+async def to_completion(function: Callable[[], T], limiter: anyio.CapacityLimiter | None = None) -> T:
     """
     Run the function in a thread and return what it returns, never before it has ended.
+
+    Without a `limiter` it starts at once: the caller has been let in by one already.
 
     anyio's own cancellation waits for the thread, but asyncio's `Task.cancel` (so `wait_for`, `timeout` and the loop's
     shutdown) ends the await and abandons the thread. Here the cancellation is delivered once the thread is done or is
@@ -80,8 +96,7 @@ async def to_completion(function: Callable[[], T]) -> T:
     job = _Job(function)
     cancelled = anyio.get_cancelled_exc_class()
     try:
-        # Not anyio's default limiter: who calls this has been let in by one already.
-        return await anyio.to_thread.run_sync(job, limiter=anyio.CapacityLimiter(math.inf))
+        return await anyio.to_thread.run_sync(job, limiter=limiter or anyio.CapacityLimiter(math.inf))
     except cancelled:
         while not job.call_off():
             try:
@@ -90,3 +105,29 @@ async def to_completion(function: Callable[[], T]) -> T:
             except cancelled:  # told once more; the first is still to be delivered
                 continue
         raise
+
+
+async def to_the_end(
+    function: Callable[[], T], limiter: anyio.CapacityLimiter, cancellations: list[BaseException]
+) -> T:
+    """
+    Run the function in a thread even if the caller is, or will be, cancelled; return what it returns.
+
+    A scope's cancellation waits outside. asyncio's own goes through every shield, so it is caught, and left in
+    `cancellations` for the caller to raise when it is time.
+    """
+    done: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - for the caller, below
+            done.set_exception(error)
+
+    while not done.done():  # a call that was called off before its thread began is made again
+        try:
+            with anyio.CancelScope(shield=True):
+                await to_completion(work, limiter)
+        except anyio.get_cancelled_exc_class() as error:
+            cancellations.append(error)
+    return done.result()

@@ -12,10 +12,24 @@ Everything safeupload raises on purpose.
     |  +- TooManyPixels     413     more pixels than the policy allows
     |  +- TooComplex        413     more scans, chunks, frames, metadata or memory than the policy allows
     |  +- Corrupt           422     damaged, cut short or contradicting itself
+    +- StorageError         503     our folder or bucket: full, read-only, unreachable, broken
+    |  +- InvalidKey        404     not a key that we have made
+    |  +- FileMissing       404     no file under that key
+    |  +- UnsupportedStorage 503    a folder that cannot keep what the library promises
     +- Misuse               500     your code (also a RuntimeError)
        +- InvalidPolicy             a policy that cannot work (also a ValueError)
+       +- InvalidArgument           any other argument that cannot work (also a ValueError)
        +- UnsupportedSource         not something to read bytes from (also a TypeError)
        +- TruncatedImagesEnabled    ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` is set in this process
+       +- FolderNotOwned            a folder that holds other people's files
+       +- InvalidReferences         ``references`` is not, or does not return, what it has to (also a TypeError)
+       +- AsyncCallable             a coroutine function where a plain one is called (also a TypeError)
+       +- IllegalTransition         a call that comes too late, or twice
+       +- NewKeyReleased            the key of a new file, given as the key of an old one
+       +- CommitMissing             a block left without a commit, though its key was handed out
+       +- NotCommitted              a commit that returned, and the database does not say what it should
+       +- NotAborted                ``abort()``, and the database names the new key
+       +- SweepRefused              a sweep that would remove too much to be right
 
 The text of a `Rejected` is fit for the person who uploaded the file: it carries no path, no key and no decoder's
 words. Those are in ``__cause__``, for your log.
@@ -30,19 +44,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "AsyncCallable",
+    "CommitMissing",
     "Corrupt",
     "Empty",
+    "FileMissing",
+    "FolderNotOwned",
     "FormatNotAllowed",
+    "IllegalTransition",
+    "InvalidArgument",
+    "InvalidKey",
     "InvalidPolicy",
+    "InvalidReferences",
     "Misuse",
+    "NewKeyReleased",
+    "NotAborted",
     "NotAnImage",
+    "NotCommitted",
     "Rejected",
     "SafeUploadError",
+    "StorageError",
+    "SweepRefused",
     "TooComplex",
     "TooLarge",
     "TooManyPixels",
     "TruncatedImagesEnabled",
     "UnsupportedSource",
+    "UnsupportedStorage",
 ]
 
 # Reason phrases of RFC 9110; those of http.HTTPStatus differ between Python versions.
@@ -222,6 +250,51 @@ class Corrupt(Rejected):
         return "The picture is damaged or incomplete."
 
 
+class StorageError(SafeUploadError):
+    """
+    The storage failed: a full disk, a read-only folder, an input/output error. Its own error is in ``__cause__``.
+
+    Nothing half-written stands under a key that anybody was given.
+    """
+
+    code: ClassVar[str] = "storage_error"
+    status: ClassVar[int] = 503
+
+
+class InvalidKey(StorageError):
+    """Not a key: one has 32 hexadecimal digits and an extension, and is made by `safeupload` alone."""
+
+    code: ClassVar[str] = "invalid_key"
+    status: ClassVar[int] = 404
+
+    def __str__(self) -> str:
+        """Say so, and not what was asked for: it may come from a client."""
+        return "There is no such file."
+
+    def _public_text(self) -> str:
+        return str(self)
+
+
+class FileMissing(StorageError):
+    """There is no file under that key, or no longer."""
+
+    code: ClassVar[str] = "file_missing"
+    status: ClassVar[int] = 404
+
+    def __str__(self) -> str:
+        """Say so."""
+        return "There is no such file."
+
+    def _public_text(self) -> str:
+        return str(self)
+
+
+class UnsupportedStorage(StorageError):
+    """The folder, or the system, lacks what the library's promises rest on: hard links and ``flock``."""
+
+    code: ClassVar[str] = "unsupported_storage"
+
+
 class Misuse(SafeUploadError, RuntimeError):
     """Superclass of errors in the application's own code: fix the call, do not catch the error."""
 
@@ -232,6 +305,12 @@ class InvalidPolicy(Misuse, ValueError):
     """The policy cannot work; raised when it is built."""
 
     code: ClassVar[str] = "invalid_policy"
+
+
+class InvalidArgument(Misuse, ValueError):
+    """An argument that cannot work, such as a negative age; raised where it is given."""
+
+    code: ClassVar[str] = "invalid_argument"
 
 
 class UnsupportedSource(Misuse, TypeError):
@@ -252,6 +331,104 @@ class TruncatedImagesEnabled(Misuse):
     def __str__(self) -> str:
         """Say what to do."""
         return "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True in this process; set it to False"
+
+
+class FolderNotOwned(Misuse):
+    """
+    The folder holds files and was never a storage.
+
+    A storage removes files, so it must not be pointed at somebody else's by mistake; ``adopt=True`` says it is none.
+    """
+
+    code: ClassVar[str] = "folder_not_owned"
+
+
+class InvalidReferences(Misuse, TypeError):
+    """
+    `references` is not, or does not return, what it has to: of the keys that it is given, those that rows name.
+
+    What it returned is not believed, so nothing is removed on its word.
+    """
+
+    code: ClassVar[str] = "invalid_references"
+
+
+class AsyncCallable(Misuse, TypeError):
+    """A coroutine function was given where a plain function is called; `AsyncUploads` takes it."""
+
+    code: ClassVar[str] = "async_callable"
+
+
+class IllegalTransition(Misuse):
+    """The call comes too late or twice: the transaction's `state` does not allow it any more."""
+
+    code: ClassVar[str] = "illegal_transition"
+
+    def __init__(self, state: str, call: str) -> None:
+        """Note the `state` of the transaction and the `call` that it does not allow."""
+        super().__init__(state, call)
+        self.state = state
+        self.call = call
+
+    def __str__(self) -> str:
+        """Say what was called when."""
+        return f"{self.call} is not possible any more: the transaction is {self.state.replace('_', ' ')}"
+
+
+class NewKeyReleased(Misuse):
+    """The key that this transaction has just made was given as the old one: read the row before you assign to it."""
+
+    code: ClassVar[str] = "new_key_released"
+
+    def __str__(self) -> str:
+        """Say what to do."""
+        return "this is the key of the new file, not of the old one; read the old one before you assign the new one"
+
+
+class CommitMissing(Misuse):
+    """
+    The block was left without a commit, though the new key was handed out or an old one released.
+
+    Nobody knows now whether a row names the new file or still names the old one, so both are kept, and `recover`
+    settles it.
+    """
+
+    code: ClassVar[str] = "commit_missing"
+
+    def __str__(self) -> str:
+        """Say what to do."""
+        return "the block was left without commit(session.commit) or abort(); all files are kept"
+
+
+class NotCommitted(Misuse):
+    """
+    The commit returned, and the database does not say what it should: it names an old key still, or a new one not.
+
+    Either the commit did nothing (another session, a row that was not assigned to, a rollback before it), or
+    `references` does not look where the rows are. Everything is kept.
+    """
+
+    code: ClassVar[str] = "not_committed"
+
+
+class NotAborted(Misuse):
+    """`abort()` was called, and the database names the new key: it was committed. Everything is kept."""
+
+    code: ClassVar[str] = "not_aborted"
+
+    def __str__(self) -> str:
+        """Say so."""
+        return "abort() was called, but the database names the new file; all files are kept"
+
+
+class SweepRefused(Misuse):
+    """
+    The sweep would remove so much that `references`, or its database, is more likely wrong than the files are.
+
+    Nothing was removed. ``force=True`` removes them all the same.
+    """
+
+    code: ClassVar[str] = "sweep_refused"
 
 
 _ABSTRACT = frozenset({SafeUploadError, Rejected, Misuse})

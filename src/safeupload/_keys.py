@@ -1,0 +1,92 @@
+"""
+The names of stored files: made by us, from random bits, and of one form only (P8).
+
+No part of a key comes from a client, so none can reach a path; and what does not have the form was not made by us, so
+it is never removed.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Final, NamedTuple
+
+from safeupload.errors import InvalidKey
+
+#: 128 random bits, as many as a UUID has and more than any number of files makes collide.
+_RANDOM_BYTES: Final = 16
+_KEY: Final = re.compile(r"[0-9a-f]{32}\.jpg", re.ASCII)
+
+
+def new_key() -> str:
+    """Return a key that nobody has used or can guess: 32 hexadecimal digits and ".jpg"."""
+    return f"{secrets.token_hex(_RANDOM_BYTES)}.jpg"
+
+
+def is_key(value: object) -> bool:
+    """Tell whether the value has the form of a key."""
+    return isinstance(value, str) and _KEY.fullmatch(value) is not None
+
+
+def checked(key: str) -> str:
+    """Return the key; raise `InvalidKey` if it is none."""
+    if not is_key(key):
+        raise InvalidKey
+    return str(key)
+
+
+class Named(NamedTuple):
+    """What a row held: a key of ours, or something else that was there (`foreign`), or nothing."""
+
+    key: str | None
+    foreign: bool = False
+
+
+def named(value: object) -> Named:
+    """
+    Return what a row's value says: a string, nothing (None or ""), or an object with a `name` (Django's `FieldFile`).
+
+    Anything but a key is foreign: a default picture, a path, what another program wrote.
+    """
+    name = value if isinstance(value, str | None) else getattr(value, "name", value)
+    if name is None or name == "":
+        return Named(None)
+    return Named(str(name)) if is_key(name) else Named(None, foreign=True)
+
+
+class MarkName(NamedTuple):
+    """
+    The name of a mark: on which file, and how its fate came to be open.
+
+    ``KEY`` marks a new file, ``~KEY~TOKEN`` one that its transaction releases, ``~KEY~TOKEN~SECONDS`` one that stays
+    so long after its release (`retain`). Several transactions may release one file, hence the token.
+    """
+
+    name: str
+    key: str
+    is_new: bool
+    retain: int = 0  # seconds
+
+
+_OLD_MARK: Final = re.compile(rf"~({_KEY.pattern})~[0-9a-f]{{16}}(?:~([0-9]{{1,10}}))?", re.ASCII)
+_TOKEN_BYTES: Final = 8
+
+
+def new_mark() -> MarkName:
+    """Return the name of the mark of a fresh key."""
+    key = new_key()
+    return MarkName(key, key, is_new=True)
+
+
+def old_mark(key: str, retain: int) -> MarkName:
+    """Return a fresh name for a mark on a file that is to be released, `retain` seconds after the commit."""
+    token = secrets.token_hex(_TOKEN_BYTES)
+    return MarkName(f"~{key}~{token}" + (f"~{retain}" if retain else ""), key, is_new=False, retain=retain)
+
+
+def parse_mark(name: str) -> MarkName | None:
+    """Return the mark of that name, None if it is not the name of one."""
+    if is_key(name):
+        return MarkName(name, name, is_new=True)
+    match = _OLD_MARK.fullmatch(name)
+    return MarkName(name, match[1], is_new=False, retain=int(match[2] or 0)) if match else None

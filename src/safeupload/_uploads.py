@@ -1,0 +1,208 @@
+"""The two classes that an application makes one object of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final, TypeAlias
+
+from safeupload._blocks import AsyncReplacement, AsyncTransaction, Replacement, Transaction
+from safeupload._drive import drive, drive_async, is_async_callable
+from safeupload._events import Event, Observer
+from safeupload._image import NormalizedImage
+from safeupload._recovery import MIN_AGE, RecoveryReport, SweepReport, recover, sweep
+from safeupload._references import AsyncReferences, References
+from safeupload._source import AsyncSource, Source
+from safeupload._transaction import Core
+from safeupload.errors import AsyncCallable, InvalidArgument, InvalidReferences
+from safeupload.policy import AVATAR, Policy
+from safeupload.storage._base import Storage
+
+__all__ = ["AsyncUploads", "Uploads"]
+
+Duration: TypeAlias = timedelta | float  # a number counts seconds
+
+_DAY: Final = timedelta(days=1)
+#: Files that one sweep removes at the most: more than an application leaves behind in a week, and fewer than all of
+#: them, should the database that was asked be the wrong one.
+_LIMIT: Final = 1000
+
+
+class _Settings:
+    """What both classes are made of."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        policy: Policy,
+        references: References | AsyncReferences,
+        retain: Duration | None,
+        on_event: Callable[[Event], object] | None,
+    ) -> None:
+        if not callable(references):
+            raise InvalidReferences(f"references must be a function, not a {type(references).__name__}")
+        self._storage = storage
+        self._policy = policy
+        self._references = references
+        self._retain = 0 if retain is None else math.ceil(_seconds("retain", retain))
+        self._observe = Observer(on_event)
+
+    @property
+    def storage(self) -> Storage:
+        """Where the files are."""
+        return self._storage
+
+    @property
+    def policy(self) -> Policy:
+        """What uploads may be, and what becomes of them."""
+        return self._policy
+
+    def _core(self) -> Core:
+        return Core(self._storage, self._references, self._retain, self._observe)
+
+
+class Uploads(_Settings):
+    """
+    Pictures of users, replaced together with the rows that name them.
+
+    Args:
+        storage: where the files are.
+        policy: what uploads may be, and what becomes of them.
+        references: given a list of keys, return those that committed rows name; look at every column that holds keys,
+            in the primary database, on a connection of its own. Nothing is removed before it has been asked.
+        retain: how long an old file stays after the commit, for caches, replicas and asynchronous commits.
+        on_event: called with each `Event`; what it raises is logged.
+
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        policy: Policy = AVATAR,
+        *,
+        references: References,
+        retain: Duration | None = None,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> None:
+        super().__init__(storage, policy, references, retain, on_event)
+        if is_async_callable(references):
+            raise AsyncCallable("references is a coroutine function; use AsyncUploads, or a plain function")
+
+    def replace(self, source: Source | NormalizedImage) -> Replacement:
+        """
+        Store a picture and put it in the place of another one: a block in which a row gets the new key.
+
+        On entering, the upload is normalized and stored under a fresh key. See `Replacement` for the block.
+
+        Raises (on entering):
+            Rejected: the upload is no picture that the policy takes.
+            StorageError: it could not be stored.
+        """
+        return Replacement(self._core(), source, self._policy)
+
+    def transaction(self) -> Transaction:
+        """Return a block for any number of files and rows; see `Transaction`."""
+        return Transaction(self._core(), self._policy)
+
+    def recover(self, *, min_age: Duration = MIN_AGE) -> RecoveryReport:
+        """
+        Settle what crashes and failed commits have left on record, if it is at least `min_age` old.
+
+        Takes time in proportion to what is on record. The age is for a database server that is still committing for a
+        client that is gone; 0 is for tests. Raises what `references` raises, and `StorageError`.
+        """
+        age = _seconds("min_age", min_age)
+        return drive(recover(self._storage, self._references, self._observe, age))
+
+    def sweep(
+        self, *, min_age: Duration = _DAY, limit: int = _LIMIT, dry_run: bool = False, force: bool = False
+    ) -> SweepReport:
+        """
+        Look at every file, and remove those at least `min_age` old that no row names, at most `limit` of them.
+
+        Needed only for what is not on record (a power loss, a row deleted by hand). With `dry_run` nothing is removed.
+
+        Raises:
+            SweepRefused: `references` names not one of the files, or more than half of them would go, which looks like
+                the wrong database. `force` removes them all the same.
+            StorageError: the storage cannot be listed.
+
+        """
+        return drive(
+            sweep(
+                self._storage,
+                self._references,
+                self._observe,
+                _seconds("min_age", min_age),
+                _count("limit", limit),
+                dry_run=dry_run,
+                force=force,
+            )
+        )
+
+
+class AsyncUploads(_Settings):
+    """
+    `Uploads` for asyncio and trio: the same names, with `async with` and `await`.
+
+    `references` is a coroutine function. Decoding and every step of the storage run in threads, which a cancellation
+    never leaves behind.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        policy: Policy = AVATAR,
+        *,
+        references: AsyncReferences,
+        retain: Duration | None = None,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> None:
+        super().__init__(storage, policy, references, retain, on_event)
+        if not is_async_callable(references):
+            raise InvalidReferences("references must be a coroutine function (async def); for a plain one use Uploads")
+
+    def replace(self, source: AsyncSource | NormalizedImage) -> AsyncReplacement:
+        """Do what `Uploads.replace` does, with `async with`."""
+        return AsyncReplacement(self._core(), source, self._policy)
+
+    def transaction(self) -> AsyncTransaction:
+        """Do what `Uploads.transaction` does, with `async with`."""
+        return AsyncTransaction(self._core(), self._policy)
+
+    async def recover(self, *, min_age: Duration = MIN_AGE) -> RecoveryReport:
+        """Do what `Uploads.recover` does."""
+        age = _seconds("min_age", min_age)
+        return await drive_async(recover(self._storage, self._references, self._observe, age))
+
+    async def sweep(
+        self, *, min_age: Duration = _DAY, limit: int = _LIMIT, dry_run: bool = False, force: bool = False
+    ) -> SweepReport:
+        """Do what `Uploads.sweep` does."""
+        return await drive_async(
+            sweep(
+                self._storage,
+                self._references,
+                self._observe,
+                _seconds("min_age", min_age),
+                _count("limit", limit),
+                dry_run=dry_run,
+                force=force,
+            )
+        )
+
+
+def _seconds(name: str, value: Duration) -> float:
+    """Return a duration in seconds; raise `InvalidArgument` if it is none."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise InvalidArgument(f"{name}: expected a timedelta or a number of seconds, 0 or more, got {value!r}")
+    return float(value)
+
+
+def _count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidArgument(f"{name}: expected a number, 0 or more, got {value!r}")
+    return value

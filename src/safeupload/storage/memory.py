@@ -1,0 +1,129 @@
+"""A dictionary that behaves like a storage, for tests and documentation: it ends with the process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+from safeupload._keys import MarkName, checked, new_mark, old_mark
+from safeupload.errors import FileMissing
+from safeupload.storage._base import Failure, File, Mark
+
+__all__ = ["MemoryStorage"]
+
+
+class MemoryStorage:
+    """Pictures in memory: for tests, since nothing survives the process. Otherwise it does what `LocalStorage` does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: dict[str, tuple[bytes, float]] = {}
+        self._marks: dict[str, _MemoryMark] = {}
+
+    def __repr__(self) -> str:
+        return f"<MemoryStorage with {len(self._files)} files>"
+
+    def read(self, key: str) -> bytes:
+        """Return a file's bytes; raise `InvalidKey` or `FileMissing`."""
+        with self._lock:
+            try:
+                return self._files[checked(key)][0]
+            except KeyError:
+                raise FileMissing from None
+
+    def keys(self) -> Iterator[str]:
+        """Return the keys of all files, in no order; those that come or go meanwhile may be missed."""
+        with self._lock:
+            return iter(list(self._files))
+
+    def new_mark(self) -> _MemoryMark:
+        """Return a mark for a new file; nothing happens before its `save`."""
+        return _MemoryMark(self._lock, self._files, self._marks, new_mark())
+
+    def old_mark(self, key: str, retain: int) -> _MemoryMark:
+        """Return a mark for a file that is to be released; nothing happens before its `record`."""
+        return _MemoryMark(self._lock, self._files, self._marks, old_mark(key, retain))
+
+    def marks(self) -> Iterator[MarkName]:
+        """Return the names of all marks, in no order."""
+        with self._lock:
+            return iter([mark.name for mark in self._marks.values()])
+
+    def clock(self) -> float:
+        """Return the time, in seconds, by the clock that dates files and marks."""
+        return time.monotonic()
+
+    def seize(self, name: MarkName, dated: float) -> _MemoryMark | None:
+        """Take hold of a mark from that date or before, None if that is not possible now."""
+        with self._lock:
+            mark = self._marks.get(name.name)
+            if mark is None or mark.held or mark.date > min(dated, self.clock() - name.retain):
+                return None
+            taken = _MemoryMark(self._lock, self._files, self._marks, name, mark.date)
+            self._marks[name.name] = taken  # the former holder's handle is worth nothing from now on
+            return taken
+
+    def settle(self, remove: Iterable[Mark], drop: Iterable[Mark]) -> list[Failure]:
+        """Remove the files of some marks and then the marks, of others the marks alone, and let go of all of them."""
+        remove = list(remove)
+        with self._lock:
+            for mark in remove:
+                self._files.pop(mark.name.key, None)
+            for mark in (*remove, *drop):
+                self._marks.pop(mark.name.name, None)
+        return []
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is a file under the key."""
+        with self._lock:
+            return key in self._files
+
+    def files(self) -> Iterator[File]:
+        """Return what `keys` returns, with dates."""
+        with self._lock:
+            return iter([File(key, stored) for key, (_, stored) in self._files.items()])
+
+    def remove(self, key: str) -> None:
+        """Remove a file that has no mark; that it is gone already is no error."""
+        with self._lock:
+            self._files.pop(key, None)
+
+
+class _MemoryMark:
+    """A mark: an entry in a dictionary, and whether somebody holds it."""
+
+    def __init__(
+        self,
+        lock: threading.Lock,
+        files: dict[str, tuple[bytes, float]],
+        marks: dict[str, _MemoryMark],
+        name: MarkName,
+        date: float = 0,
+    ) -> None:
+        self._lock = lock
+        self._files = files
+        self._marks = marks
+        self.name = name
+        self.date = date
+        self.held = True
+
+    def save(self, data: bytes) -> None:
+        """Make the mark of a new file, and the file."""
+        self.record()
+        with self._lock:
+            self._files[self.name.key] = (data, self.date)
+
+    def record(self) -> None:
+        """Make the mark."""
+        self.touch()
+        with self._lock:
+            self._marks[self.name.name] = self
+
+    def touch(self) -> None:
+        """Begin to count the mark's age from now on."""
+        self.date = time.monotonic()
+
+    def close(self) -> None:
+        """Let go of the mark, which stays."""
+        self.held = False
