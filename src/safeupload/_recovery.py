@@ -19,7 +19,7 @@ from safeupload._events import Observer
 from safeupload._keys import MarkName
 from safeupload._references import AsyncReferences, References, ask
 from safeupload.errors import StorageError, SweepRefused
-from safeupload.storage._base import Mark, Storage
+from safeupload.storage._base import Failure, Mark, Storage
 
 T = TypeVar("T")
 
@@ -93,20 +93,21 @@ def recover(
         marks: list[Mark] = []
         room = math.inf if most is None else most - len(removed) - kept - len(failed)
         try:
-            yield storing(_seize, storage, batch, dated, room, marks)
+            failures = yield storing(_seize, storage, batch, dated, room, marks)
             named = yield from ask(references, [mark.name.key for mark in marks], shielded=False)
         except BaseException:
             yield storing(_close, marks)
             raise
+        stuck = len(failures)
         unnamed = [mark for mark in marks if mark.name.key not in named]
-        failures = yield storing(storage.settle, unnamed, [mark for mark in marks if mark.name.key in named])
+        failures += yield storing(storage.settle, unnamed, [mark for mark in marks if mark.name.key in named])
         for failure in failures:
             observe("failed", [failure.key], error=failure.error)
         lost = {failure.key for failure in failures}
         removed += sorted({mark.name.key for mark in unnamed} - lost)
         failed += sorted(lost)
         kept += len(marks) - len(unnamed)
-        waiting += len(batch) - len(marks)
+        waiting += len(batch) - len(marks) - stuck
     report = RecoveryReport(removed=tuple(removed), kept=kept, waiting=waiting, failed=tuple(failed))
     if removed or kept or failed:
         observe("recovered", removed, seconds=time.perf_counter() - started)
@@ -135,8 +136,9 @@ def sweep(
     """
     Look at every file, then remove at most `limit` of those that no row names, no mark protects and age allows.
 
-    Files are listed before marks, and marks before the database is asked: in any other order a file could be listed,
-    lose its mark and get its row in between. What is about to be removed goes through all of that twice.
+    The first look only counts, to tell whether the database is the right one. Then, for the files that were listed,
+    marks are listed before the database is asked: in any other order a file could lose its mark and get its row in
+    between. And after it: a file that has just been released may have got a mark that retains it.
     """
     started = time.perf_counter()
     dated = yield storing(_latest, storage, min_age)
@@ -144,11 +146,12 @@ def sweep(
     examined = referenced = marked = young = unwanted = 0
     chosen: list[str] = []
     while batch := (yield storing(_some, files, _FILES, shielded=False)):
-        marks, named = yield from _protected(storage, references, [file.key for file in batch])
-        for file in batch:
-            if file.key in named:
-                referenced += 1
-            elif file.key in marks:
+        named = yield from ask(references, [file.key for file in batch], shielded=False)
+        referenced += len(named)
+        unnamed = [file for file in batch if file.key not in named]
+        marks = (yield storing(_marked, storage, shielded=False)) if unnamed else set()
+        for file in unnamed:
+            if file.key in marks:
                 marked += 1
             elif file.stored > dated:
                 young += 1
@@ -164,7 +167,9 @@ def sweep(
     removed: list[str] = []
     failed: list[str] = []
     for keys in _batches(chosen, _FILES):
-        marks, named = yield from _protected(storage, references, keys)
+        marks = yield storing(_marked, storage, shielded=False)
+        named = yield from ask(references, keys, shielded=False)
+        marks |= yield storing(_marked, storage, shielded=False)
         for key in keys:
             if key in marks or key in named:
                 continue
@@ -204,13 +209,8 @@ def _check(examined: int, referenced: int, unwanted: int) -> None:
     )
 
 
-def _protected(
-    storage: Storage, references: References | AsyncReferences, keys: list[str]
-) -> Flow[tuple[set[str], frozenset[str]]]:
-    """Return which of the files, listed before this, have marks, and then which of them rows name."""
-    marks = yield storing(lambda: {name.key for name in storage.marks()}, shielded=False)
-    named = yield from ask(references, keys, shielded=False)
-    return marks, named
+def _marked(storage: Storage) -> set[str]:
+    return {name.key for name in storage.marks()}
 
 
 def _latest(storage: Storage, min_age: float) -> float:
@@ -218,14 +218,24 @@ def _latest(storage: Storage, min_age: float) -> float:
     return storage.clock() - min_age if min_age else math.inf
 
 
-def _seize(storage: Storage, names: Iterable[MarkName], dated: float, room: float, marks: list[Mark]) -> None:
-    """Take hold of marks, at most so many, adding each at once to those that the caller will let go of."""
+def _seize(storage: Storage, names: Iterable[MarkName], dated: float, room: float, marks: list[Mark]) -> list[Failure]:
+    """
+    Take hold of marks, at most so many, adding each at once to those that the caller will let go of.
+
+    One that cannot be opened, another user's perhaps, must not keep all others from being settled.
+    """
+    failures = []
     for name in names:
         if len(marks) >= room:
-            return
-        mark = storage.seize(name, dated)
-        if mark is not None:
-            marks.append(mark)
+            break
+        try:
+            mark = storage.seize(name, dated)
+        except StorageError as error:
+            failures.append(Failure(name.key, error))
+        else:
+            if mark is not None:
+                marks.append(mark)
+    return failures
 
 
 def _close(marks: Iterable[Mark]) -> None:

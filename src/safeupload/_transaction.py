@@ -20,7 +20,7 @@ from safeupload._outcome import outcome
 from safeupload._recovery import tidy
 from safeupload._references import AsyncReferences, References, ask
 from safeupload.errors import CommitMissing, IllegalTransition, NewKeyReleased, NotAborted, NotCommitted, StorageError
-from safeupload.storage._base import Mark, Storage
+from safeupload.storage._base import Failure, Mark, Storage
 
 T = TypeVar("T")
 
@@ -40,6 +40,7 @@ class Core:
         self._old: dict[str, Mark] = {}
         self._recorded: set[str] = set()
         self._begun = False
+        self._holding = False  # marks, which others must leave alone
         self._seen = False  # a key was handed out, or a file released: a row may depend on this transaction
 
     # --- what the application says ------------------------------------------------------------------------------------
@@ -56,10 +57,11 @@ class Core:
         following(self.state, Happened.SAVED, "save()")
         started = time.perf_counter()
         mark = self._storage.new_mark()
+        self._holding = True
         try:
             yield storing(mark.save, image.data, shielded=False)
         except BaseException:
-            yield from self._settle([mark], [], started)  # nobody has its key
+            yield storing(self._storage.settle, [mark], [])  # nobody has its key
             raise
         key = mark.name.key
         self._new[key] = mark
@@ -137,6 +139,8 @@ class Core:
         """Leave the block, with the exception that ends it if there is one."""
         missing = self._seen and self.state == "staged"
         yield from self._become(Happened.LEFT if self._seen else Happened.LEFT_UNSEEN, time.perf_counter())
+        if self._holding:  # something has kept us from letting go when it was time
+            yield storing(self._let_go)
         if missing and error is None:
             raise CommitMissing
 
@@ -202,22 +206,28 @@ class Core:
             self._observe(self.state, self._keys(), state=self.state, seconds=time.perf_counter() - started)
         if does is Does.RELEASE:
             if self._retain:
-                yield from self._attempt(_let_go, self._old.values())
+                yield from self._attempt(self._record)  # it stays so long from now on
             yield from self._settle([] if self._retain else self._old.values(), self._new.values(), started)
         elif does is Does.DISCARD:
             recorded = self._old.keys() & self._recorded
             unnamed = recorded - answer  # though we have not released them
             if unnamed:
                 unnamed -= yield from self._settled_elsewhere(unnamed)
-            yield from self._attempt(_let_go, [self._old[key] for key in unnamed])
             yield from self._settle(self._new.values(), [self._old[key] for key in recorded - unnamed], started)
         elif does is Does.LET_GO:
-            yield from self._attempt(self._leave_on_record)
+            yield from self._attempt(self._let_go_on_record)
 
     def _settle(self, remove: Iterable[Mark], drop: Iterable[Mark], started: float) -> Flow[None]:
-        """Settle marks. What fails stays on record, and is not the caller's concern."""
-        remove = list(remove)
-        failures = yield storing(self._storage.settle, remove, list(drop))
+        """Settle marks and let go of all others. What fails stays on record, and is not the caller's concern."""
+        remove, drop = list(remove), list(drop)
+
+        def settle() -> list[Failure]:
+            try:
+                return self._storage.settle(remove, drop)
+            finally:
+                self._let_go()
+
+        failures = yield storing(settle)
         for failure in failures:
             self._observe("failed", [failure.key], state=self.state, error=failure.error)
         gone = {mark.name.key for mark in remove} - {failure.key for failure in failures}
@@ -232,7 +242,8 @@ class Core:
             self._observe("failed", self._keys(), state=self.state, error=error)
 
     def _record(self) -> None:
-        """Put on record which files are at stake, from now on."""
+        """Put on record which files are at stake; the marks' age counts from now on."""
+        self._holding = True
         for key, mark in self._old.items():
             if key in self._recorded:
                 mark.touch()
@@ -242,13 +253,18 @@ class Core:
         for mark in self._new.values():
             mark.touch()
 
-    def _leave_on_record(self) -> None:
-        """Put on record what is at stake, and let go."""
+    def _let_go_on_record(self) -> None:
+        """Leave all to others, who find on record what is at stake."""
         try:
             self._record()
         finally:
-            for mark in (*self._new.values(), *self._old.values()):
-                mark.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave what marks there are to others."""
+        for mark in (*self._new.values(), *self._old.values()):
+            mark.close()
+        self._holding = False
 
     def _settled_elsewhere(self, keys: Iterable[str]) -> Flow[set[str]]:
         """Return those of the keys that another transaction has released, and settles: marked by it as old, or gone."""
@@ -263,15 +279,6 @@ class Core:
 
     def _keys(self) -> list[str]:
         return [*self._new, *self._old]
-
-
-def _let_go(marks: Iterable[Mark]) -> None:
-    """Leave marks to others, who count their age from now on."""
-    for mark in marks:
-        try:
-            mark.touch()
-        finally:
-            mark.close()
 
 
 def _explain(missing: Iterable[str], still: Iterable[str]) -> str:

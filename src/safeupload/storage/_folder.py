@@ -39,7 +39,10 @@ class Descriptor:
         """Close it. Does nothing the second time."""
         number, self.number = self.number, -1
         if number >= 0:
-            os.close(number)
+            with suppress(
+                OSError
+            ):  # what had to be on the disk has been synced, and a second try could hit another file
+                os.close(number)
 
     def __del__(self) -> None:
         self.close()

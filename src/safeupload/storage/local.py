@@ -63,7 +63,7 @@ class LocalStorage:
         self._durability = durability
         self._root = Path(root).absolute()
         with _reporting("open the storage"):
-            self._root.mkdir(parents=True, exist_ok=True)
+            self._make_root()
             self._live = Folder(os.path.realpath(self._root))
             self._pending = self._own(adopt=adopt)
             self._probe()
@@ -157,6 +157,14 @@ class LocalStorage:
         """Tell whether there is such a mark, old enough and no longer retained."""
         date = self._pending.date(name.name)
         return date is not None and date <= dated and (not name.retain or date <= self._pending.clock() - name.retain)
+
+    def _make_root(self) -> None:
+        """Make the folder and those above it, where they are missing, as durable as what will be stored in it."""
+        missing = [folder for folder in (self._root, *self._root.parents) if not folder.exists()]
+        self._root.mkdir(parents=True, exist_ok=True)
+        if self._durability != "none":
+            for folder in missing:
+                Folder(folder.parent).sync()
 
     def _own(self, *, adopt: bool) -> Folder:
         """Return the folder of the marks, by which a storage is known; make it in a folder that may become one."""
