@@ -5,26 +5,81 @@ import io
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from builders.pictures import jpeg
+from sqlalchemy import String, create_engine, event, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from sqlalchemy.pool import NullPool
 from starlette.datastructures import UploadFile
 from werkzeug.datastructures import FileStorage
 
 import safeupload
+import safeupload.storage
+from safeupload._events import EventName
+from safeupload._machine import diagram
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def names() -> dict[str, Any]:
+class Base(DeclarativeBase):
+    """The tables of the application that the pages take for granted."""
+
+
+class User(Base):
+    """Somebody with a picture."""
+
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(default="")
+    image_file: Mapped[str | None] = mapped_column(String(64), unique=True)
+
+
+def database(folder: Path) -> dict[str, Any]:
+    """Return the application's database, with one user, as the pages name its parts."""
+    engine = create_engine(f"sqlite:///{folder / 'app.db'}", connect_args={"timeout": 30}, poolclass=NullPool)
+    async_engine = create_async_engine(
+        f"sqlite+aiosqlite:///{folder / 'app.db'}", connect_args={"timeout": 30}, poolclass=NullPool
+    )
+    for each in (engine, async_engine.sync_engine):
+        event.listen(each, "connect", lambda connection, record: setattr(connection, "isolation_level", None))
+        event.listen(each, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    Base.metadata.create_all(engine)
+    session = sessionmaker(engine)
+    with session() as first:
+        first.add(User(id=1, name="Ada"))
+        first.commit()
+
+    def used(keys: list[str]) -> list[str | None]:
+        with session() as own:
+            return list(own.scalars(select(User.image_file).where(User.image_file.in_(keys))))
+
+    return {
+        "used": used,
+        "engine": engine,
+        "Session": session,
+        "AsyncSession": async_sessionmaker(async_engine),
+        "SerializationFailure": OperationalError,
+        "User": User,
+        "user_id": 1,
+        "media": folder,
+        "run": asyncio.run,
+    }
+
+
+def names(folder: Path) -> dict[str, Any]:
     """Return what the pages take for granted: the application around the block, and an upload."""
     data = jpeg(640, 480)
     app = SimpleNamespace(post=lambda path: lambda view: view)
     return {
+        **database(folder),
         "safeupload": safeupload,
+        "LocalStorage": safeupload.storage.LocalStorage,
         "data": data,
         "upload": io.BytesIO(data),
         "store": lambda data: None,
@@ -37,9 +92,9 @@ def names() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_runs(page: Path) -> None:
+def test_every_block_runs(page: Path, tmp_path: Path) -> None:
     """What the page shows works, in the order of the page; the views it defines are called."""
-    scope = names()
+    scope = names(tmp_path)
     for source in BLOCK.findall(page.read_text()):
         scope.pop("change_picture", None)
         exec(compile(source, str(page), "exec"), scope)  # noqa: S102 - to run them is the point
@@ -84,3 +139,24 @@ def test_the_table_of_errors_is_true() -> None:
     for error in (each for each in vars(safeupload).values() if isinstance(each, type)):
         if issubclass(error, safeupload.Rejected) and error is not safeupload.Rejected:
             assert f"| `{error.__name__}` | `{error.code}` | {error.status} |" in table
+
+
+def test_the_diagram_is_the_table() -> None:
+    """The page shows the states and transitions that the code has."""
+    page = (ROOT / "docs/replacement.md").read_text()
+
+    assert f"```mermaid\n{diagram()}\n```" in page
+
+
+def test_the_table_of_mistakes_is_true() -> None:
+    """Every error that the page names is one of misuse, and every event is one that is told."""
+    page = (ROOT / "docs/replacement.md").read_text()
+    section = page.partition("## What fails loudly")[2].partition("\n## ")[0]
+    mistakes = re.findall(r"^\|.*\| `(\w+)` \|$", section, re.MULTILINE)
+
+    assert len(mistakes) >= 7
+    assert all(issubclass(getattr(safeupload, name), safeupload.Misuse) for name in mistakes)
+    events = re.findall(
+        r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]*) \|", page.partition("## See what")[2], re.MULTILINE))
+    )
+    assert set(events) == set(get_args(EventName))

@@ -39,9 +39,7 @@ class Descriptor:
         """Close it. Does nothing the second time."""
         number, self.number = self.number, -1
         if number >= 0:
-            with suppress(
-                OSError
-            ):  # what had to be on the disk has been synced, and a second try could hit another file
+            with suppress(OSError):  # what has to be on the disk is synced, and a second try may hit another file
                 os.close(number)
 
     def __del__(self) -> None:
