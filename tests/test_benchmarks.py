@@ -61,6 +61,22 @@ def test_hostile_files_are_refused(tmp_path: Path) -> None:
     assert all(row["size"] < AVATAR.max_bytes for row in rows)
 
 
+def test_replacement_measures_every_level(tmp_path: Path) -> None:
+    """Each level of durability is measured beside the plain way, then a recovery, and a sweep that does its work."""
+    arguments = ["--scale", "0.1", "--repeat", "20", "--marks", "30", "--files", "300", "--folder", str(tmp_path)]
+
+    rows = run("replacement.py", tmp_path / "rows", *arguments)
+
+    names = [row["name"] for row in rows]
+    assert [name for name in names if name.startswith("replace")] == [
+        'replace "none"',
+        'replace "safe"',
+        'replace "strict"',
+    ]
+    assert names[-2:] == ["recover 30 marks", "sweep 300 files"]
+    assert all(row["seconds"] > 0 for row in rows)
+
+
 def test_a_missed_goal_can_fail_the_run(tmp_path: Path) -> None:
     """With --check a goal that is missed is an exit code, so that a CI can watch it."""
     command = [sys.executable, str(BENCHMARKS / "compare.py"), "--check", "--scale", "0.02", "--repeat", "1"]

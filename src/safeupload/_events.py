@@ -67,18 +67,21 @@ class Observer:
         The log's records carry `event`, `key` (several are separated by spaces), `state` and `seconds`. An `error` is
         one of the storage or of `references`, which no client has a word in.
         """
-        event = Event(name=name, keys=tuple(keys), state=state, seconds=seconds)
-        key = " ".join(event.keys)
-        _LOG.log(
-            logging.WARNING if name in _WARNINGS else logging.INFO,
-            "%s: %s%s",
-            name,
-            _TEXTS[name],
-            f" [{key}]" if key else "",
-            exc_info=error,
-            extra={"event": name, "key": key, "state": state, "seconds": seconds},
-        )
+        keys = tuple(keys)
+        level = logging.WARNING if name in _WARNINGS else logging.INFO
+        if _LOG.isEnabledFor(level):
+            key = " ".join(keys)
+            _LOG.log(
+                level,
+                "%s: %s%s",
+                name,
+                _TEXTS[name],
+                f" [{key}]" if key else "",
+                exc_info=error,
+                extra={"event": name, "key": key, "state": state, "seconds": seconds},
+            )
         if self._hook is not None:
+            event = Event(name=name, keys=keys, state=state, seconds=seconds)
             try:
                 self._hook(event)
             except Exception:  # noqa: BLE001 - a broken metric must not break a transaction

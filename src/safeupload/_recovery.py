@@ -85,6 +85,8 @@ def recover(
     """Settle all marks that are at least `min_age` seconds old; or look at some of them and settle at most so many."""
     started = time.perf_counter()
     names = yield storing(lambda: list(islice(storage.marks(), look)))
+    if not names:  # as nearly always
+        return RecoveryReport()
     dated = yield storing(_latest, storage, min_age)
     removed: list[str] = []
     failed: list[str] = []

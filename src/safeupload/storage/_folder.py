@@ -116,10 +116,14 @@ class Folder(Descriptor):
         os.link(name, new, src_dir_fd=self.number, dst_dir_fd=other.number, follow_symlinks=False)
 
     def unlink(self, name: str) -> None:
-        """Remove a plain file. That there is none is no error, and what is something else stays."""
+        """Remove a file. That there is none is no error."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.number)
+
+    def unlink_plain(self, name: str) -> None:
+        """Remove a plain file. What is something else, a link of somebody's, stays."""
         if self.date(name) is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=self.number)
+            self.unlink(name)
 
     def names(self) -> list[str]:
         """Return all names in the folder, of whatever kind."""

@@ -124,7 +124,7 @@ class LocalStorage:
         failures: dict[str, Failure] = {}
         for mark in remove:
             with _noting(failures, mark):
-                self._live.unlink(mark.name.key)
+                self._live.unlink_plain(mark.name.key)
         if remove and self._durability == "strict":  # or the mark could be gone for good, and the file come back
             with _noting(failures, *remove):
                 self._live.sync()
@@ -151,7 +151,7 @@ class LocalStorage:
     def remove(self, key: str) -> None:
         """Remove a file that has no mark; that it is gone already is no error. Raises `StorageError`."""
         with _reporting("remove the file"):
-            self._live.unlink(key)
+            self._live.unlink_plain(key)
 
     def _is_due(self, name: MarkName, dated: float) -> bool:
         """Tell whether there is such a mark, old enough and no longer retained."""
