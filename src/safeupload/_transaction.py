@@ -54,7 +54,7 @@ class Core:
 
     def save(self, image: NormalizedImage, *, hand_out: bool) -> Flow[str]:
         """Store a file under a fresh key, durably, and return the key."""
-        following(self.state, Happened.SAVED, "save()")
+        self._check(Happened.SAVED, "save()")
         started = time.perf_counter()
         mark = self._storage.new_mark()
         self._holding = True
@@ -78,7 +78,7 @@ class Core:
 
     def release(self, old: object, call: str = "release()") -> None:
         """Note what a row held: it is removed once the commit has happened, if it is a file of ours."""
-        following(self.state, Happened.SAVED, call)
+        self._check(Happened.SAVED, call)
         key, foreign = named(old)
         if key in self._new:
             raise NewKeyReleased
@@ -94,7 +94,7 @@ class Core:
 
         `happened` tells, where that can be known (Django), whether the database has committed.
         """
-        following(self.state, Happened.COMMIT_CALLED, "commit()")
+        self._check(Happened.COMMIT_CALLED, "commit()")
         started = time.perf_counter()
         yield storing(self._record, shielded=False)
         yield CHECKPOINT
@@ -109,7 +109,8 @@ class Core:
 
     def abort(self) -> Flow[None]:
         """Take the caller's word that nothing was or will be committed; ask the database all the same."""
-        if self._move(Happened.ABORT_CALLED, "abort()").does is not Does.ASK:
+        self._check(Happened.ABORT_CALLED, "abort()")
+        if self._move(Happened.ABORT_CALLED).does is not Does.ASK:
             return
         started = time.perf_counter()
         answer: frozenset[str] = frozenset()
@@ -193,8 +194,14 @@ class Core:
 
     # --- what becomes of the files ------------------------------------------------------------------------------------
 
-    def _move(self, happened: Happened, call: str = "") -> Step:
-        step = following(self.state, happened, call)
+    def _check(self, happened: Happened, call: str) -> None:
+        """Raise `IllegalTransition` if this is not the time for the call."""
+        if not self._begun:
+            raise IllegalTransition("not begun", call)
+        following(self.state, happened, call)
+
+    def _move(self, happened: Happened) -> Step:
+        step = following(self.state, happened)
         self.state = step.state
         return step
 

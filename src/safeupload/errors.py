@@ -24,7 +24,7 @@ Everything safeupload raises on purpose.
        +- FolderNotOwned            a folder that holds other people's files
        +- InvalidReferences         ``references`` is not, or does not return, what it has to (also a TypeError)
        +- AsyncCallable             a coroutine function where a plain one is called (also a TypeError)
-       +- IllegalTransition         a call that comes too late, or twice
+       +- IllegalTransition         a call that comes too early, too late, or twice
        +- NewKeyReleased            the key of a new file, given as the key of an old one
        +- CommitMissing             a block left without a commit, though its key was handed out
        +- NotCommitted              a commit that returned, and the database does not say what it should
@@ -360,7 +360,7 @@ class AsyncCallable(Misuse, TypeError):
 
 
 class IllegalTransition(Misuse):
-    """The call comes too late or twice: the transaction's `state` does not allow it any more."""
+    """The call comes too early (before ``with``), too late or twice: the transaction's `state` does not allow it."""
 
     code: ClassVar[str] = "illegal_transition"
 
@@ -372,7 +372,7 @@ class IllegalTransition(Misuse):
 
     def __str__(self) -> str:
         """Say what was called when."""
-        return f"{self.call} is not possible any more: the transaction is {self.state.replace('_', ' ')}"
+        return f"{self.call} is not possible here: the transaction is {self.state.replace('_', ' ')}"
 
 
 class NewKeyReleased(Misuse):

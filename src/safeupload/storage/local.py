@@ -34,9 +34,9 @@ _PENDING: Final = ".pending"
 #: Names that are tried before a mark is given up. A second one is needed only if a cleaner looks at the first between
 #: its creation and its lock, which are microseconds apart; so many in a row mean that something else is wrong.
 _TRIES: Final = 10
-#: What a file system says that has no hard links or no locks.
+#: What a file system says that has no hard links or no locks; and what it says of a mark that somebody took away.
 _UNSUPPORTED: Final = frozenset(
-    {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOLCK}
+    {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOLCK, errno.ENOENT}
 )
 
 
@@ -185,24 +185,27 @@ class LocalStorage:
         """
         Try what the promises rest on: that a lock keeps others out, and that a file can have two names.
 
-        A process that dies meanwhile leaves two marks of a key that never was; the next `recover` drops them.
+        A process that dies meanwhile leaves two marks of a key that never was; the next `recover` drops them. One that
+        recovers just now may take them away, hence several tries.
         """
+        if not any(self._keeps_promises() for _ in range(_TRIES)):
+            raise UnsupportedStorage(f"{self._root} is on a file system without the hard links or locks that it needs")
+
+    def _keeps_promises(self) -> bool:
         first = new_mark()
         second = old_mark(first.key, 0)
         held = self._pending.create(first.name)
         try:
             self._pending.link(first.name, self._pending, second.name)
             rival = self._pending.open(second.name)
-            works = held.lock() and rival is not None and not rival.lock()
+            return held.lock() and rival is not None and not rival.lock()
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-            works = False
+            return False
         finally:
             self._pending.unlink(first.name)
             self._pending.unlink(second.name)
-        if not works:
-            raise UnsupportedStorage(f"{self._root} is on a file system without the hard links or locks that it needs")
 
 
 class _LocalMark:
