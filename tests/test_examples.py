@@ -1,0 +1,23 @@
+"""The examples run, and show what they say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a local storage needs flock")
+def test_the_replacement_survives_everything(tmp_path: Path) -> None:
+    """One file is named after every mishap, those in doubt are kept, and one is left in the end."""
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "replacement.py"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if "files:" in line]
+    assert [line.partition("files: ")[2][0] for line in lines] == ["1", "1", "2", "3", "1"]
+    named = [line.rpartition(" ")[2] for line in lines]
+    assert named[0] != named[1] == named[2] == named[3] == named[4]
+    assert "CommitMissing" in done.stdout
