@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final, TypeAlias
 
 from safeupload._blocks import AsyncReplacement, AsyncTransaction, Replacement, Transaction
-from safeupload._drive import drive, drive_async, is_async_callable
+from safeupload._drive import Flow, drive, drive_async, is_async_callable
 from safeupload._events import Event, Observer
 from safeupload._image import NormalizedImage
 from safeupload._recovery import MIN_AGE, RecoveryReport, SweepReport, recover, sweep
@@ -23,10 +23,10 @@ __all__ = ["AsyncUploads", "Uploads"]
 
 Duration: TypeAlias = timedelta | float  # a number counts seconds
 
-_DAY: Final = timedelta(days=1)
+DAY: Final = timedelta(days=1)
 #: Files that one sweep removes at the most: more than an application leaves behind in a week, and fewer than all of
 #: them, should the database that was asked be the wrong one.
-_LIMIT: Final = 1000
+LIMIT: Final = 1000
 
 
 class _Settings:
@@ -60,6 +60,31 @@ class _Settings:
 
     def _core(self) -> Core:
         return Core(self._storage, self._references, self._retain, self._observe)
+
+    def _recovering(self, min_age: Duration) -> Flow[RecoveryReport]:
+        """Return the flow of `recover`, for whoever drives it."""
+        return recover(self._storage, self._references, self._observe, _seconds("min_age", min_age))
+
+    def _sweeping(
+        self,
+        min_age: Duration,
+        limit: int,
+        *,
+        dry_run: bool,
+        force: bool,
+        progress: Callable[[int], object] | None = None,
+    ) -> Flow[SweepReport]:
+        """Return the flow of `sweep`, for whoever drives it."""
+        return sweep(
+            self._storage,
+            self._references,
+            self._observe,
+            _seconds("min_age", min_age),
+            _count("limit", limit),
+            dry_run=dry_run,
+            force=force,
+            progress=progress,
+        )
 
 
 class Uploads(_Settings):
@@ -112,11 +137,10 @@ class Uploads(_Settings):
         Takes time in proportion to what is on record. The age is for a database server that is still committing for a
         client that is gone; 0 is for tests. Raises what `references` raises, and `StorageError`.
         """
-        age = _seconds("min_age", min_age)
-        return drive(recover(self._storage, self._references, self._observe, age))
+        return drive(self._recovering(min_age))
 
     def sweep(
-        self, *, min_age: Duration = _DAY, limit: int = _LIMIT, dry_run: bool = False, force: bool = False
+        self, *, min_age: Duration = DAY, limit: int = LIMIT, dry_run: bool = False, force: bool = False
     ) -> SweepReport:
         """
         Look at every file, and remove those at least `min_age` old that no row names, at most `limit` of them.
@@ -129,17 +153,7 @@ class Uploads(_Settings):
             StorageError: the storage cannot be listed.
 
         """
-        return drive(
-            sweep(
-                self._storage,
-                self._references,
-                self._observe,
-                _seconds("min_age", min_age),
-                _count("limit", limit),
-                dry_run=dry_run,
-                force=force,
-            )
-        )
+        return drive(self._sweeping(min_age, limit, dry_run=dry_run, force=force))
 
 
 class AsyncUploads(_Settings):
@@ -173,24 +187,13 @@ class AsyncUploads(_Settings):
 
     async def recover(self, *, min_age: Duration = MIN_AGE) -> RecoveryReport:
         """Do what `Uploads.recover` does."""
-        age = _seconds("min_age", min_age)
-        return await drive_async(recover(self._storage, self._references, self._observe, age))
+        return await drive_async(self._recovering(min_age))
 
     async def sweep(
-        self, *, min_age: Duration = _DAY, limit: int = _LIMIT, dry_run: bool = False, force: bool = False
+        self, *, min_age: Duration = DAY, limit: int = LIMIT, dry_run: bool = False, force: bool = False
     ) -> SweepReport:
         """Do what `Uploads.sweep` does."""
-        return await drive_async(
-            sweep(
-                self._storage,
-                self._references,
-                self._observe,
-                _seconds("min_age", min_age),
-                _count("limit", limit),
-                dry_run=dry_run,
-                force=force,
-            )
-        )
+        return await drive_async(self._sweeping(min_age, limit, dry_run=dry_run, force=force))
 
 
 def _seconds(name: str, value: Duration) -> float:

@@ -1,1 +1,1 @@
-"""The command line: check, normalize, compare."""
+"""The command line: check, normalize, compare, recover, sweep."""

@@ -10,16 +10,18 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Final
 
-from safeupload._cli import check, compare, normalize
+from safeupload._cli import check, compare, normalize, recover, sweep
 
 __all__ = ["main"]
 
 _EXIT_CODES: Final = """\
 exit codes:
-  0    every file was accepted
-  1    at least one file was rejected (compare: safeupload did not keep its word)
+  0    every file was accepted; or recovered, or swept
+  1    at least one file was rejected (compare: safeupload did not keep its word), or could not be removed; or the
+       sweep was refused
   2    the command line is wrong
-  3    at least one file could not be read or written, whatever became of the others
+  3    at least one file could not be read or written, whatever became of the others; or the storage or the database
+       failed
   130  interrupted (Ctrl-C)
   141  nobody listened to the output any more
 """
@@ -61,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"safeupload {version('safeupload')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (check, normalize, compare):
+    for module in (check, normalize, compare, recover, sweep):
         command = commands.add_parser(
             module.NAME,
             help=module.HELP,

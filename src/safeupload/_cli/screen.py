@@ -94,6 +94,21 @@ def progress(total: int) -> Iterator[tuple[Callable[[], None], Callable[..., Non
         yield lambda: bar.advance(task), lambda *parts: _say_rich(console, parts, "\n"), True
 
 
+@contextmanager
+def counter(what: str) -> Iterator[Callable[[int], None]]:
+    """
+    Show how far a count has come whose end nobody knows, if standard error is a terminal.
+
+    Gives a function to call with the count.
+    """
+    console = _console(sys.stderr) if sys.stderr is not None else None
+    if console is None:
+        yield lambda _: None
+        return
+    with console.status(f"0 {what}") as status:
+        yield lambda count: status.update(f"{count:,} {what}")
+
+
 def _console(stream: IO[str]) -> Console | None:
     """Return rich's console for a terminal, None for anything else or without rich."""
     if not stream.isatty():

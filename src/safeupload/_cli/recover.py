@@ -1,0 +1,31 @@
+"""
+Settle what crashes and failed commits have left on record.
+
+MODULE:UPLOADS is the application's own object, Uploads or AsyncUploads; the current folder is searched for the module.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from safeupload._cli import upkeep
+from safeupload._cli.screen import PLAIN, say
+from safeupload._recovery import MIN_AGE, RecoveryReport
+
+NAME: Final = "recover"
+HELP: Final = "settle what crashes have left"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command line may say."""
+    upkeep.add_arguments(parser, f"{MIN_AGE:.0f}s")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Recover and return the exit code."""
+    return upkeep.run(arguments, lambda uploads: uploads._recovering(arguments.min_age), _show)  # noqa: SLF001
+
+
+def _show(report: RecoveryReport) -> None:
+    say((f"{len(report.removed)} removed, {report.kept} kept, {report.waiting} waiting", PLAIN))
