@@ -1,5 +1,6 @@
 """`recover` and `sweep` on the command line: the application's own object, what is said, and the exit code."""
 
+import io
 import json
 import os
 import subprocess
@@ -31,9 +32,28 @@ async def used_async(keys):
 storage = LocalStorage(os.path.join(os.path.dirname(__file__), "pictures"), durability="none")
 plain = safeupload.Uploads(storage, references=used)
 state = SimpleNamespace(uploads=safeupload.AsyncUploads(storage, references=used_async))
+
+def make():
+    return plain
+
+def make_nothing():
+    return None
+
+def make_for(tenant):
+    return plain
+
+async def make_later():
+    return plain
+
+class Proxy:
+    @property
+    def uploads(self):
+        raise OSError("no request")
+
+proxy = Proxy()
 """
 KEYS = [f"{number:032x}.jpg" for number in range(5)]
-OBJECTS = ["app:plain", "app:state.uploads"]
+OBJECTS = ["app:plain", "app:state.uploads", "app:make"]
 
 
 @pytest.fixture
@@ -117,7 +137,9 @@ def test_a_sweep_against_the_wrong_database_is_refused(folder: Path, capsys: pyt
 
     assert run("sweep", "app:plain") == 1
     assert left(folder) == KEYS
-    assert "refused: no row names any of the 5 files" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "refused: no row names any of the 5 files" in said
+    assert said.endswith("To see what would go: --dry-run --force\n")
     assert run("sweep", "app:plain", "--force", "--limit", "1") == 0
     assert len(left(folder)) == 4
 
@@ -160,6 +182,11 @@ def test_what_cannot_be_removed_is_told(folder: Path, capsys: pytest.CaptureFixt
         (["app.nowhere:uploads"], "cannot import 'app.nowhere'"),
         (["app:nowhere"], "cannot find 'nowhere' in 'app'"),
         (["app:state"], "is no Uploads or AsyncUploads but a SimpleNamespace"),
+        (["app:safeupload.Uploads"], "is no Uploads or AsyncUploads but a type"),
+        (["app:make_nothing"], "is no Uploads or AsyncUploads but a NoneType"),
+        (["app:make_later"], "is no Uploads or AsyncUploads but a coroutine"),
+        (["app:proxy.uploads"], "cannot find 'proxy.uploads' in 'app': no request"),
+        (["app:plain", "--min-age", "9" * 400], "expected a number and s, m, h or d"),
         (["app:plain", "--min-age", "soon"], "expected a number and s, m, h or d"),
         (["app:plain", "--min-age", "-1"], "expected"),
     ],
@@ -173,6 +200,43 @@ def test_usage(folder: Path, command: str, words: list[str], said: str, capsys: 
     assert said in captured.err
     assert "Traceback" not in captured.err
     assert left(folder) == KEYS
+
+
+@pytest.mark.parametrize("name", ["app:plain", "app:make_for"])
+def test_what_the_application_raises_is_never_success(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A module that ends the program as it is imported, or a function that wants arguments, is no 0 for cron."""
+    if name == "app:plain":
+        (folder / "app.py").write_text("import sys; sys.exit()\n")
+
+    assert run("recover", name) == 2
+    assert "Traceback" in capsys.readouterr().err
+    assert left(folder) == KEYS
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody watches."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+@pytest.mark.parametrize("count", [999, 1000])
+def test_a_long_sweep_is_counted_on_the_terminal(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The count is shown on standard error from 1,000 files on; standard output, a file, gets the report alone."""
+    for number in range(len(KEYS), count):
+        (folder / "pictures" / f"{number:032x}.jpg").touch()  # too young to go
+    terminal, file = Terminal(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stdout", file)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    assert run("sweep", "app:plain", "--dry-run", "--json") == 0
+    assert json.loads(file.getvalue())["examined"] == count
+    assert (f"{count:,} files" in terminal.getvalue()) is (count == 1000)
+    assert KEYS[3] not in terminal.getvalue()
 
 
 def test_an_application_that_fails_shows_where(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

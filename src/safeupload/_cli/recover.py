@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Recover and return the exit code."""
-    return upkeep.run(arguments, lambda uploads: uploads._recovering(arguments.min_age), _show)  # noqa: SLF001
+    return upkeep.run(arguments, lambda uploads, _: uploads._recovering(arguments.min_age), _show)  # noqa: SLF001
 
 
 def _show(report: RecoveryReport) -> None:

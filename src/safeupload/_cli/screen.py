@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Part: TypeAlias = tuple[str, str]  # a text and its style
 #: From how many files on a bar says more than lines do.
 MANY: Final = 10
+#: From how many on a count is worth watching: the database has been asked more than once.
+LONG: Final = 1000
 
 GOOD, BAD, ODD, DIM, PLAIN = "green", "bold red", "yellow", "dim", ""
 
@@ -97,16 +99,30 @@ def progress(total: int) -> Iterator[tuple[Callable[[], None], Callable[..., Non
 @contextmanager
 def counter(what: str) -> Iterator[Callable[[int], None]]:
     """
-    Show how far a count has come whose end nobody knows, if standard error is a terminal.
+    Show how far a long count has come whose end nobody knows, if standard error is a terminal.
 
-    Gives a function to call with the count.
+    Gives a function to call with the count. Not rich's `status`, which sends standard output to the terminal as well.
     """
     console = _console(sys.stderr) if sys.stderr is not None else None
     if console is None:
         yield lambda _: None
         return
-    with console.status(f"0 {what}") as status:
-        yield lambda count: status.update(f"{count:,} {what}")
+    from rich.progress import Progress, SpinnerColumn, TextColumn  # noqa: PLC0415 - only where rich is installed
+
+    columns = SpinnerColumn(), TextColumn("{task.completed:,} {task.description}")
+    bar = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+    task = bar.add_task(what, total=None)
+
+    def show(count: int) -> None:
+        bar.update(task, completed=count)
+        if count >= LONG:
+            bar.start()  # which does nothing the second time
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def _console(stream: IO[str]) -> Console | None:

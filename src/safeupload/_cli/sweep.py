@@ -10,7 +10,7 @@ import argparse
 from typing import Final
 
 from safeupload._cli import upkeep
-from safeupload._cli.screen import PLAIN, counter, say
+from safeupload._cli.screen import PLAIN, say
 from safeupload._recovery import SweepReport
 from safeupload._uploads import DAY, LIMIT
 
@@ -32,18 +32,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Sweep and return the exit code."""
     if arguments.limit < 0:
         arguments.usage_error("--limit: expected a number, 0 or more")
-    with counter("files") as progress:
-        return upkeep.run(
-            arguments,
-            lambda uploads: uploads._sweeping(  # noqa: SLF001 - for its progress
-                arguments.min_age,
-                arguments.limit,
-                dry_run=arguments.dry_run,
-                force=arguments.force,
-                progress=progress,
-            ),
-            _show,
-        )
+    return upkeep.run(
+        arguments,
+        lambda uploads, progress: uploads._sweeping(  # noqa: SLF001 - for its progress
+            arguments.min_age,
+            arguments.limit,
+            dry_run=arguments.dry_run,
+            force=arguments.force,
+            progress=progress,
+        ),
+        _show,
+    )
 
 
 def _show(report: SweepReport) -> None:

@@ -11,11 +11,13 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import reduce
+from inspect import iscoroutine
+from types import FunctionType, MethodType
 from typing import Any, Final
 
 import anyio
 
-from safeupload._cli.screen import PLAIN, complain, say
+from safeupload._cli.screen import PLAIN, complain, counter, say
 from safeupload._drive import Flow, drive, drive_async
 from safeupload._recovery import RecoveryReport, SweepReport
 from safeupload._uploads import AsyncUploads, Uploads
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser, min_age: str) -> None:
 
 def duration(word: str) -> float:
     """Return the seconds of "90", "90s", "5m", "2h" or "1d"."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", word)
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)", word)
     if match is None:
         raise argparse.ArgumentTypeError(f"expected a number and s, m, h or d, for example 5m, got {word!r}")
     return float(match[1]) * _UNITS[match[2]]
@@ -55,15 +57,23 @@ def find(arguments: argparse.Namespace) -> Uploads | AsyncUploads:
         sys.path.insert(0, "")
     try:
         application = importlib.import_module(module)
-    except Exception as error:  # noqa: BLE001 - whatever the application raises is for its developer
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - for its developer; never 0
         if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{error.name}."):
             traceback.print_exc()
         arguments.usage_error(f"cannot import {module!r}: {error}")
     try:
         found: object = reduce(getattr, path.split("."), application)
-    except AttributeError as error:
+    except Exception as error:  # noqa: BLE001 - a property or a proxy may raise anything
         arguments.usage_error(f"cannot find {path!r} in {module!r}: {error}")
+    if isinstance(found, FunctionType | MethodType):  # a factory
+        try:
+            found = found()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - likewise
+            traceback.print_exc()
+            arguments.usage_error(f"{arguments.uploads} failed: {error}")
     if not isinstance(found, Uploads | AsyncUploads):
+        if iscoroutine(found):
+            found.close()  # or Python warns that nobody awaited it
         arguments.usage_error(f"{arguments.uploads} is no Uploads or AsyncUploads but a {type(found).__name__}")
         raise TypeError  # not reached: it exits
     return found
@@ -71,20 +81,22 @@ def find(arguments: argparse.Namespace) -> Uploads | AsyncUploads:
 
 def run(
     arguments: argparse.Namespace,
-    work: Callable[[Uploads | AsyncUploads], Flow[Any]],
+    work: Callable[[Uploads | AsyncUploads, Callable[[int], None]], Flow[Any]],
     show: Callable[[Any], None],
 ) -> int:
     """Do the work with the application's object, show what came of it, and return the exit code."""
     uploads = find(arguments)
     try:
-        flow = work(uploads)
         report: RecoveryReport | SweepReport
-        report = anyio.run(drive_async, flow) if isinstance(uploads, AsyncUploads) else drive(flow)
+        with counter("files") as progress:  # gone before anything is printed
+            flow = work(uploads, progress)
+            report = anyio.run(drive_async, flow) if isinstance(uploads, AsyncUploads) else drive(flow)
     except SweepRefused as error:
-        complain(f"refused: {error}")
+        # The library speaks of its arguments, which have other names here.
+        complain(f"refused: {error}".replace("dry_run=True, force=True", "--dry-run --force"))
         return _LEFT
     except Exception as error:  # noqa: BLE001 - of the storage, or whatever the application's database raises
-        complain(f"{type(error).__name__}: {error}")
+        complain(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         return _FAILED
     if arguments.json:
         say((json.dumps(asdict(report)), PLAIN))
