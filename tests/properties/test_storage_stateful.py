@@ -40,6 +40,8 @@ OUTCOMES: dict[str, tuple[type[BaseException] | None, bool]] = {
     "nothing": (None, False),
 }
 
+OWN = [raised for raised, _ in OUTCOMES.values() if raised is not None]
+
 
 class Fault:
     """Lets the so-manyth call of the system fail, once."""
@@ -135,7 +137,7 @@ class Storages(RuleBasedStateMachine):
         with Fault(fault):
             try:
                 block.transaction.commit(commit)
-            except (StorageError, NotCommitted, raised or StorageError) as seen:
+            except (StorageError, NotCommitted, *OWN) as seen:
                 error = seen
             leave(block, error)
         self.end(block)
