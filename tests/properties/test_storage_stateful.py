@@ -40,7 +40,11 @@ OUTCOMES: dict[str, tuple[type[BaseException] | None, bool]] = {
     "nothing": (None, False),
 }
 
-OWN = [raised for raised, _ in OUTCOMES.values() if raised is not None]
+EXPECTED: tuple[type[BaseException], ...] = (
+    StorageError,
+    NotCommitted,
+    *(raised for raised, _ in OUTCOMES.values() if raised is not None),
+)
 
 
 class Fault:
@@ -137,7 +141,7 @@ class Storages(RuleBasedStateMachine):
         with Fault(fault):
             try:
                 block.transaction.commit(commit)
-            except (StorageError, NotCommitted, *OWN) as seen:
+            except EXPECTED as seen:
                 error = seen
             leave(block, error)
         self.end(block)
