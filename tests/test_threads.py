@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from safeupload._threads import _Job, _processors, default_limiter, to_completion
+from safeupload._threads import _Job, _processors, default_limiter, storage_limiter, to_completion, to_the_end
 
 BACKENDS = ["asyncio", "trio"]
 
@@ -210,3 +210,74 @@ def test_as_many_at_a_time_as_there_are_processors(monkeypatch: pytest.MonkeyPat
     assert _processors() == 7
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert _processors() == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_steps_of_a_storage_have_a_limiter_of_their_own(backend: str) -> None:
+    """One for a loop, beside that for decoding; no more steps run at a time than it has places."""
+    running: list[int] = []
+    most: list[int] = []
+
+    def step() -> None:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.005)
+        running.pop()
+
+    async def main() -> None:
+        limiter = storage_limiter()
+        assert storage_limiter() is limiter
+        assert limiter is not default_limiter()
+        limiter.total_tokens = 3
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(to_the_end, step, limiter, [])
+
+    anyio.run(main, backend=backend)
+    assert len(most) == 20
+    assert max(most) == 3
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_what_must_be_done_is_done(times: int) -> None:
+    """A call that waits for a place when it is cancelled, again and again, is made all the same; the caller is told."""
+    done: list[str] = []
+    cancellations: list[BaseException] = []
+
+    async def main() -> None:
+        limiter = anyio.CapacityLimiter(1)
+        await limiter.acquire()
+        task = asyncio.create_task(to_the_end(lambda: done.append("done"), limiter, cancellations))
+        for _ in range(times):
+            await asyncio.sleep(0.005)
+            task.cancel()
+        await asyncio.sleep(0.005)
+        assert not task.done()
+        limiter.release()
+        await task
+
+    asyncio.run(main())
+    assert done == ["done"]
+    assert len(cancellations) == times
+
+
+def test_what_must_be_done_may_raise() -> None:
+    """Its exception is the caller's, cancelled or not; nothing is done twice."""
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(1)
+        time.sleep(0.01)
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        cancellations: list[BaseException] = []
+        task = asyncio.create_task(to_the_end(fail, anyio.CapacityLimiter(1), cancellations))
+        await asyncio.sleep(0.005)
+        task.cancel()
+        with pytest.raises(ZeroDivisionError):
+            await task
+        assert len(cancellations) == 1
+
+    asyncio.run(main())
+    assert calls == [1]

@@ -27,28 +27,28 @@ def default_limiter() -> anyio.CapacityLimiter:
     Not anyio's own limiter of 40: decoding is bound by processors and memory, and must not starve, or be starved by,
     the application's other threads.
     """
-    try:
-        return _DEFAULT.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(_processors())
-        _DEFAULT.set(limiter)
-        return limiter
+    return _of_this_loop(_DECODING, _processors())
 
 
 def storage_limiter() -> anyio.CapacityLimiter:
     """Return the limiter for steps of a storage on this event loop."""
-    try:
-        return _STORAGE.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(_STORAGE_THREADS)
-        _STORAGE.set(limiter)
-        return limiter
+    return _of_this_loop(_STORAGE, _STORAGE_THREADS)
 
 
 #: Steps of a storage at a time. They wait for a disk, not for a processor; more of them only wait for each other.
 _STORAGE_THREADS: Final = 32
+_DECODING: Final[anyio.lowlevel.RunVar[anyio.CapacityLimiter]] = anyio.lowlevel.RunVar("safeupload.limiter")
 _STORAGE: Final[anyio.lowlevel.RunVar[anyio.CapacityLimiter]] = anyio.lowlevel.RunVar("safeupload.storage_limiter")
-_DEFAULT: Final[anyio.lowlevel.RunVar[anyio.CapacityLimiter]] = anyio.lowlevel.RunVar("safeupload.limiter")
+
+
+def _of_this_loop(variable: anyio.lowlevel.RunVar[anyio.CapacityLimiter], places: int) -> anyio.CapacityLimiter:
+    """Return the event loop's own limiter, made when it is first asked for."""
+    try:
+        return variable.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(places)
+        variable.set(limiter)
+        return limiter
 
 
 def _processors() -> int:
