@@ -52,7 +52,7 @@ def test_no_recipe_leaks_by_threads(application: recipes.Application, recipe: st
     by_threads(application, recipe, 6)
 
 
-@pytest.mark.parametrize("recipe", ["begin_immediate", "compare_and_swap"])
+@pytest.mark.parametrize("recipe", ["compare_and_swap"])
 def test_no_recipe_leaks_by_processes(application: recipes.Application, recipe: str) -> None:
     """Eight processes."""
     by_processes(application, recipe, 6)
