@@ -60,5 +60,5 @@ def test_the_plain_way_does_not() -> None:
     [*((each, journal, "safe") for each in SCENARIOS for journal in ("delete", "wal")), ("two", "delete", "strict")],
 )
 def test_p5_p7_survive_a_kill_anywhere(scenario: str, journal: str, durability: str) -> None:
-    """Killed before every single system call, and `recover` before every thirteenth, all of them in turn."""
-    check(run(scenario, journal, durability, 1, 13), 1)
+    """Killed before every single system call, and `recover` before every 23rd, all of them in turn."""
+    check(run(scenario, journal, durability, 1, 23), 1)
