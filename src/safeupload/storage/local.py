@@ -16,7 +16,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -112,11 +112,14 @@ class LocalStorage:
         with _reporting("take hold of a mark"):
             if not self._is_due(name, dated):  # most are young: one look is enough
                 return None
-            descriptor = self._pending.open(name.name)
-            # It may have been dropped, or touched, before the lock was ours.
-            if descriptor is None or not descriptor.lock() or not self._is_due(name, dated):
-                return None
-            return _LocalMark(self._live, self._pending, self._durability, lambda: name, descriptor)
+            mark = _LocalMark(self._live, self._pending, self._durability, lambda: name, self._pending.open(name.name))
+            with ExitStack() as giving_up:
+                giving_up.callback(mark.close)
+                # It may have been dropped, or touched, before the lock was ours.
+                if mark.lock() and self._is_due(name, dated):
+                    giving_up.pop_all()
+                    return mark
+            return None
 
     def settle(self, remove: Iterable[Mark], drop: Iterable[Mark]) -> list[Failure]:
         """Remove the files of some marks and then the marks, of others the marks alone, and let go of all of them."""
@@ -256,6 +259,10 @@ class _LocalMark:
             if self._descriptor is not None:
                 os.utime(self._descriptor.number)
 
+    def lock(self) -> bool:
+        """Take the lock, if there is a mark, and nobody has it."""
+        return self._descriptor is not None and self._descriptor.lock()
+
     def close(self) -> None:
         """Let go of the mark, which stays. Does nothing the second time."""
         if self._descriptor is not None:
@@ -266,10 +273,11 @@ class _LocalMark:
         for _ in range(_TRIES):
             self.name = self._choose()
             with suppress(FileExistsError):
-                descriptor = self._pending.create(self.name.name)
-                if descriptor.lock() and self._pending.date(self.name.name) is not None:
-                    self._descriptor = descriptor
-                    return descriptor
+                # Ours at once: what fails from here on must not leave the lock to a traceback that somebody keeps.
+                self._descriptor = self._pending.create(self.name.name)
+                if self._descriptor.lock() and self._pending.date(self.name.name) is not None:
+                    return self._descriptor
+                self.close()
                 self._pending.unlink(self.name.name)
         raise StorageError("could not make a mark: every name was taken away at once")
 
