@@ -224,6 +224,18 @@ def test_a_hook_that_raises(world: World, error: BaseException) -> None:
     assert world.named() != before
 
 
+def test_a_hook_that_raises_after_a_commit_of_nothing(world: World) -> None:
+    """That the database has committed is not enough: it still names the old file, so that one stays."""
+    before = world.named()
+    with pytest.raises(ZeroDivisionError):
+        world.change(lambda: transaction.on_commit(raising(ZeroDivisionError()), using=world.using), save=False)
+    assert world.state == "in_doubt"
+    assert before < set(world.storage.keys())
+    world.uploads.recover(min_age=0)
+    world.check("in_doubt")
+    assert world.named() == before
+
+
 def test_a_block_in_another_block(world: World) -> None:
     """It is refused before anything is done, as under ATOMIC_REQUESTS; the new file goes."""
     with pytest.raises(RuntimeError, match="durable"), transaction.atomic(using=world.using):

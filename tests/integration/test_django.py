@@ -21,7 +21,7 @@ def run(folder: Path, dsn: str = "") -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"(\d+) passed", done.stdout)
     assert found is not None
-    assert int(found[1]) >= 37
+    assert int(found[1]) >= 39
     assert "skipped" not in done.stdout
 
 

@@ -217,4 +217,4 @@ def test_p5_p6_p7_in_any_order() -> None:
 @pytest.mark.timeout(600)
 def test_p5_p6_p7_in_any_order_for_long() -> None:
     """The same, many more times."""
-    run_state_machine_as_test(Storages, settings=settings(max_examples=1500, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Storages, settings=settings(max_examples=1000, stateful_step_count=40, deadline=None))
