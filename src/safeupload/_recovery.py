@@ -138,9 +138,9 @@ def sweep(
     """
     Look at every file, then remove at most `limit` of those that no row names, no mark protects and age allows.
 
-    The first look only counts, to tell whether the database is the right one. Then, for the files that were listed,
-    marks are listed before the database is asked: in any other order a file could lose its mark and get its row in
-    between. And after it: a file that has just been released may have got a mark that retains it.
+    The first look counts, to tell whether the database is the right one. The second, at what the first would remove,
+    lists marks before it asks the database: in the other order a file could lose its mark and get its row in between.
+    Whoever releases a file meanwhile has marked it before its row was gone, so what is retained is seen to be.
     """
     started = time.perf_counter()
     dated = yield storing(_latest, storage, min_age)
@@ -171,7 +171,6 @@ def sweep(
     for keys in _batches(chosen, _FILES):
         marks = yield storing(_marked, storage, shielded=False)
         named = yield from ask(references, keys, shielded=False)
-        marks |= yield storing(_marked, storage, shielded=False)
         for key in keys:
             if key in marks or key in named:
                 continue
