@@ -65,7 +65,7 @@ def test_replacement_measures_every_level(tmp_path: Path) -> None:
     """Each level of durability is measured beside the plain way, then a recovery, and a sweep that does its work."""
     arguments = ["--scale", "0.1", "--repeat", "20", "--marks", "30", "--files", "300", "--folder", str(tmp_path)]
 
-    rows = run("replacement.py", tmp_path / "rows", *arguments)
+    rows = run("replacing.py", tmp_path / "rows", *arguments)
 
     names = [row["name"] for row in rows]
     assert [name for name in names if name.startswith("replace")] == [
