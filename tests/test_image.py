@@ -7,6 +7,7 @@ import io
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -241,15 +242,16 @@ def test_the_limiter_bounds_what_is_decoded_and_what_is_read(backend: str, monke
         at_work.pop()
         return work(*args)
 
-    async def body() -> AsyncIterator[bytes]:
-        in_memory.append(1)
-        await anyio.sleep(0.001)
-        most.append(len(in_memory))
-        yield jpeg()
+    class Body(io.BytesIO):
+        async def read(self, n: int | None = -1) -> bytes:  # type: ignore[override]
+            in_memory.append(1)
+            await anyio.sleep(0.001)
+            most.append(len(in_memory))
+            in_memory.pop()
+            return super().read(n)
 
     async def one(limiter: anyio.CapacityLimiter) -> None:
-        await safeupload.validate_async(body(), limiter=limiter)
-        in_memory.pop()
+        await safeupload.validate_async(Body(jpeg()), limiter=limiter)
 
     async def main() -> None:
         limiter = anyio.CapacityLimiter(3)
@@ -260,9 +262,30 @@ def test_the_limiter_bounds_what_is_decoded_and_what_is_read(backend: str, monke
     monkeypatch.setattr(_image, "decoded", watched)
     anyio.run(main, backend=backend)
 
-    assert len(most) == 40
+    assert len(most) == 60  # each upload is read twice, the second time to its end, and decoded
     assert max(most) <= 3
     assert max(most) > 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_client_that_is_still_sending_keeps_nobody_waiting(backend: str) -> None:
+    """Async iterables that do not end take no place from uploads that are there."""
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"\xff"
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        limiter = anyio.CapacityLimiter(1)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(partial(safeupload.normalize_async, trickle(), limiter=limiter))
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(30):
+                assert (await safeupload.validate_async(jpeg(), limiter=limiter)).width == 64
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main, backend=backend)
 
 
 def test_the_default_limiter_is_used() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, cast
 
 from safeupload._drive import drive, drive_async, is_async_callable
 from safeupload._image import NormalizedImage, normalize, normalize_async
@@ -217,8 +217,16 @@ def _commit(core: Core, commit: Callable[[], T]) -> T:
 
 
 def _normalized(source: Source | NormalizedImage, policy: Policy) -> NormalizedImage:
-    return source if isinstance(source, NormalizedImage) else normalize(source, policy)
+    picture = _carried(source)
+    return normalize(cast("Source", source), policy) if picture is None else picture
 
 
 async def _normalized_async(source: AsyncSource | NormalizedImage, policy: Policy) -> NormalizedImage:
-    return source if isinstance(source, NormalizedImage) else await normalize_async(source, policy)
+    picture = _carried(source)
+    return await normalize_async(cast("AsyncSource", source), policy) if picture is None else picture
+
+
+def _carried(source: object) -> NormalizedImage | None:
+    """Return the picture that the source is, or that it carries as the value of a form's field in Django does."""
+    picture = getattr(source, "normalized", source)
+    return picture if isinstance(picture, NormalizedImage) else None

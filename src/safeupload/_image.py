@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from safeupload._decode import decoded
 from safeupload._plan import displayed
 from safeupload._render import render
-from safeupload._source import AsyncSource, Source, find, may_be_async, read, read_async
+from safeupload._source import AsyncSource, Found, Source, find, may_be_async, read, read_async
 from safeupload._threads import default_limiter, to_completion
 from safeupload.policy import AVATAR, Policy
 
@@ -111,9 +111,9 @@ async def normalize_async(
 
     Takes, besides, an object whose ``read`` is a coroutine function, and an async iterable of bytes.
 
-    At most `limiter` uploads are read and decoded at a time (default: as many as there are processors, for each event
-    loop); the others wait with their bodies unread. An upload keeps its place while it is read, so receive what a slow
-    client sends first, as `UploadFile` does. A cancelled call returns once its thread is done.
+    At most `limiter` uploads are decoded at a time (default: as many as there are processors, for each event loop); the
+    others wait with their bodies unread, except that an async iterable, behind which is most likely a client that is
+    still sending, is read before it waits. A cancelled call returns once its thread is done.
     """
     return await _in_thread(normalize, source, policy, limiter)
 
@@ -122,11 +122,14 @@ async def _in_thread(
     work: Callable[[Any, Policy], T], source: AsyncSource, policy: Policy, limiter: anyio.CapacityLimiter | None
 ) -> T:
     """Read on the event loop what can only be read there; do everything else in a thread."""
+    known: object = source
+    if may_be_async(source):
+        known = find(source)
+        if known.is_async and known.chunks is not None:  # a slow client must not keep the place of others
+            known = await read_async(known, policy.max_bytes)
     async with limiter or default_limiter():
-        known: object = source
-        if may_be_async(source):
-            found = find(source)
-            known = await read_async(found, policy.max_bytes) if found.is_async else found
+        if isinstance(known, Found) and known.is_async:
+            known = await read_async(known, policy.max_bytes)
         return await to_completion(partial(work, known, policy))
 
 

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SCRIPT = Path(__file__).with_name("django_application.py")
 
 
-def run(folder: Path, dsn: str = "") -> None:
-    """Run the tests of the application."""
+def run(folder: Path, dsn: str = "", name: str = "django_application.py", least: int = 39) -> None:
+    """Run the tests of an application, of which there are `least`."""
     environment = {**os.environ, "SAFEUPLOAD_TEST_FOLDER": str(folder), "SAFEUPLOAD_TEST_DSN": dsn}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SCRIPT)]
+    script = str(Path(__file__).with_name(name))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
 
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"(\d+) passed", done.stdout)
     assert found is not None
-    assert int(found[1]) >= 39
+    assert int(found[1]) >= least
     assert "skipped" not in done.stdout
 
 
@@ -33,6 +33,11 @@ def test_django_on_sqlite(tmp_path: Path) -> None:
 def test_django_on_postgresql(tmp_path: Path, server: str) -> None:
     """The same, on PostgreSQL."""
     run(tmp_path, server)
+
+
+def test_the_field_and_the_limit(tmp_path: Path) -> None:
+    """What `safeupload.django` has for forms and uploads."""
+    run(tmp_path, name="django_edge.py", least=28)
 
 
 @pytest.mark.parametrize("statement", ["import safeupload", "import safeupload._cli.main"])

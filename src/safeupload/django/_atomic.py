@@ -1,32 +1,16 @@
-"""
-What Django needs of its own: a commit that Django makes, and a question that sees only what is committed.
-
-::
-
-    uploads = safeupload.Uploads(storage, references=safeupload.django.references("accounts.User.image_file"))
-
-    with uploads.replace(request.FILES["file"]) as new, safeupload.django.atomic(new):
-        user = User.objects.select_for_update().get(pk=request.user.pk)
-        user.image_file = new.replacing(user.image_file)
-        user.save()
-"""
+"""A commit that Django makes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
-from typing import Final
 
-from django.apps import apps
-from django.db import router, transaction
+from django.db import transaction
 
 from safeupload._blocks import Replacement, Transaction
 from safeupload._drive import drive
-from safeupload.errors import InvalidArgument, InvalidReferences
+from safeupload.errors import InvalidArgument
 
-__all__ = ["atomic", "references"]
-
-_PARTS: Final = 3
+__all__ = ["atomic"]
 
 
 class atomic:  # noqa: N801 - Django's own is called so
@@ -76,31 +60,3 @@ class atomic:  # noqa: N801 - Django's own is called so
 
     def _note(self) -> None:
         self._committed = True
-
-
-def references(*columns: str) -> Callable[[list[str]], list[str]]:
-    """
-    Return the `references` for Django: it asks for keys in these columns, each "app.Model.field".
-
-    It reads the database that is written to and not a replica, rows that a default manager hides too, and never inside
-    a transaction, whose own changes nobody else knows yet (Django refuses that with a `RuntimeError`).
-
-    Raises:
-        InvalidReferences: no column, or not of that form.
-
-    """
-    split = [tuple(column.split(".")) for column in columns]
-    if not split or any(len(parts) != _PARTS for parts in split):
-        raise InvalidReferences('columns: expected one or more like "app.Model.field"')
-
-    def used(keys: list[str]) -> list[str]:
-        found: list[str] = []
-        for app, name, field in split:
-            model = apps.get_model(app, name)
-            using = router.db_for_write(model)
-            with transaction.atomic(using=using, durable=True):
-                rows = model._base_manager.using(using).filter(**{f"{field}__in": keys})  # noqa: SLF001 - its name, in Django's own manual
-                found += map(str, rows.values_list(field, flat=True))
-        return found
-
-    return used

@@ -1,0 +1,43 @@
+"""The question that `recover`, `sweep` and every replacement ask, put to Django's database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from django.apps import apps
+from django.db import router, transaction
+
+from safeupload.errors import InvalidReferences
+
+__all__ = ["references"]
+
+_PARTS: Final = 3
+
+
+def references(*columns: str) -> Callable[[list[str]], list[str]]:
+    """
+    Return the `references` for Django: it asks for keys in these columns, each "app.Model.field".
+
+    It reads the database that is written to and not a replica, rows that a default manager hides too, and never inside
+    a transaction, whose own changes nobody else knows yet (Django refuses that with a `RuntimeError`).
+
+    Raises:
+        InvalidReferences: no column, or not of that form.
+
+    """
+    split = [tuple(column.split(".")) for column in columns]
+    if not split or any(len(parts) != _PARTS for parts in split):
+        raise InvalidReferences('columns: expected one or more like "app.Model.field"')
+
+    def used(keys: list[str]) -> list[str]:
+        found: list[str] = []
+        for app, name, field in split:
+            model = apps.get_model(app, name)
+            using = router.db_for_write(model)
+            with transaction.atomic(using=using, durable=True):
+                rows = model._base_manager.using(using).filter(**{f"{field}__in": keys})  # noqa: SLF001 - its name, in Django's own manual
+                found += map(str, rows.values_list(field, flat=True))
+        return found
+
+    return used
