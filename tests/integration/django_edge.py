@@ -95,7 +95,7 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Answer rejected uploads, for Django REST framework."""
     if isinstance(error, safeupload.Rejected):
         return Response(error.problem(), error.status, content_type="application/problem+json")
-    return exception_handler(error, context)  # type: ignore[no-any-return]
+    return exception_handler(error, context)
 
 
 def plain(request: HttpRequest, **_: object) -> HttpResponse:

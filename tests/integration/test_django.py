@@ -37,7 +37,7 @@ def test_django_on_postgresql(tmp_path: Path, server: str) -> None:
 
 def test_the_field_and_the_limit(tmp_path: Path) -> None:
     """What `safeupload.django` has for forms and uploads."""
-    run(tmp_path, name="django_edge.py", least=28)
+    run(tmp_path, name="django_edge.py", least=27)
 
 
 @pytest.mark.parametrize("statement", ["import safeupload", "import safeupload._cli.main"])
