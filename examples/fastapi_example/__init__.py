@@ -1,0 +1,1 @@
+"""Users with a picture: FastAPI, async SQLAlchemy, and safeupload."""
