@@ -1,0 +1,1 @@
+"""The application: people, and their pictures."""
