@@ -137,7 +137,8 @@ def problem(document: dict[str, Any], headers: Any = None) -> Response:  # noqa:
     return JSONResponse(document, document["status"], headers, media_type="application/problem+json")
 
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+# Without NUL, which PostgreSQL cannot store.
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\0]*$")]
 
 
 class Change(BaseModel):

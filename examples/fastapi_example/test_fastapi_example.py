@@ -86,6 +86,13 @@ async def test_a_user_is_created_with_a_picture_or_without_one(client: httpx2.As
     assert (await client.get(response.json()["picture"])).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\0b"])
+async def test_a_user_needs_a_name(client: httpx2.AsyncClient, name: str) -> None:
+    """One that every database can store."""
+    assert (await client.post("/users", data={"name": name})).status_code == 422
+    assert (await client.post("/users")).status_code == 422
+
+
 async def test_a_refused_picture_creates_no_user(client: httpx2.AsyncClient, module: ModuleType) -> None:
     """Neither a row nor a file is left."""
     response = await client.post("/users", data={"name": "Ada"}, files={"picture": b"text"})

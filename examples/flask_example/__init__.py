@@ -1,0 +1,1 @@
+"""Users with a picture: Flask, SQLAlchemy and safeupload."""
