@@ -138,7 +138,7 @@ def problem(document: dict[str, Any], headers: Any = None) -> Response:  # noqa:
 
 
 # Without NUL, which PostgreSQL cannot store.
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\0]*$")]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00]*$")]
 
 
 class Change(BaseModel):
