@@ -77,6 +77,18 @@ def test_replacement_measures_every_level(tmp_path: Path) -> None:
     assert all(row["seconds"] > 0 for row in rows)
 
 
+@pytest.mark.skipif(not MEASURES_MEMORY, reason="reads what Linux knows of a process")
+def test_bodies_that_are_too_large_meet_the_limits(tmp_path: Path) -> None:
+    """On each kind of server, with a Content-Length and without one, the goals are kept."""
+    setups = ["fastapi", "fastapi-granian", "django", "flask"]
+
+    rows = run("edge.py", tmp_path / "rows", "--limited", "--check", "--size", "100", *setups)
+
+    assert len(rows) == 8
+    assert all(row["status"] == 413 for row in rows if (row["setup"], row["chunked"]) != ("django", True))
+    assert all(row["sent"] < 16e6 for row in rows)
+
+
 def test_a_missed_goal_can_fail_the_run(tmp_path: Path) -> None:
     """With --check a goal that is missed is an exit code, so that a CI can watch it."""
     command = [sys.executable, str(BENCHMARKS / "compare.py"), "--check", "--scale", "0.02", "--repeat", "1"]

@@ -137,9 +137,11 @@ def test_p3_only_pixels_count(
 def test_rebuilt_files_are_minimal(screen: bytes, parts: list[bytes]) -> None:
     """What is rebuilt is whole, has nothing of the metadata, and is rebuilt to itself."""
     try:
-        found = parser.rebuild(gif.file(screen, gif.comment(CANARY), *parts, gif.comment(CANARY)), AVATAR)
+        # Without the comments first: a frame that claims more bytes than it has would take one for its pixels.
+        bare = parser.rebuild(gif.file(screen, *parts), AVATAR)
     except (Malformed, Rejected):
         return
+    found = parser.rebuild(gif.file(screen, gif.comment(CANARY), *parts, gif.comment(CANARY)), AVATAR)
     left, top, right, bottom = found.frame
 
     again = parser.rebuild(found.data, AVATAR)
@@ -148,4 +150,4 @@ def test_rebuilt_files_are_minimal(screen: bytes, parts: list[bytes]) -> None:
     assert again.transparency == found.transparency
     assert (again.canvas, again.frame) == ((right - left, bottom - top), (0, 0, right - left, bottom - top))
     assert struct.unpack_from("<HH", found.data, 6) == again.canvas
-    assert CANARY not in found.data
+    assert found.data == bare.data
