@@ -4,7 +4,8 @@ Run the demo, the tests, or the checks of safeupload in a private environment.
 
 usage: python3 run.py COMMAND [ARGUMENTS]
 
-  demo [ARGUMENTS]               run "safeupload compare": the same files through the plain way and through safeupload
+  demo [ARGUMENTS]               start the example for FastAPI, and open a page to try safeupload on; --check goes
+                                 through everything without a browser, --help tells the rest
   test [--long] [ARGUMENTS]      run the tests; --long runs the long explorations instead; ARGUMENTS go to pytest,
                                  paths in them are relative to the repository
   lint                           check style, format, and types
@@ -49,8 +50,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         name, arguments = parse(argv)
         home, hold = prepare(ROOT, name)
-        if name != "demo":  # whose arguments may be files of the caller's folder
-            os.chdir(ROOT)
+        os.chdir(ROOT)
         if name == "lint":  # every check, whatever the first one says; the exit code is the worst one
             return max(abs(run(home, ["-m", *check])) for check in CHECKS)
         become(home, arguments, hold)
@@ -69,8 +69,7 @@ def parse(argv: Sequence[str]) -> tuple[str, list[str]]:
     """Turn the command line into the name of a command and the arguments of the Python that runs it."""
     name, *rest = argv
     if name == "demo":
-        # -P: a stray file in the caller's folder must not shadow a package.
-        return name, ["-P", "-m", "safeupload", "compare", *rest]
+        return name, ["-m", "demo", *rest]
     if name == "test":
         long = ["-m", "long or property"] if "--long" in rest else []
         return name, ["-m", "pytest", *long, *(word for word in rest if word != "--long")]

@@ -68,8 +68,8 @@ def test_usage(run: ModuleType, capsys: pytest.CaptureFixture[str], argv: list[s
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["demo"], ("demo", ["-P", "-m", "safeupload", "compare"])),
-        (["demo", "--long", "a b.jpg"], ("demo", ["-P", "-m", "safeupload", "compare", "--long", "a b.jpg"])),
+        (["demo"], ("demo", ["-m", "demo"])),
+        (["demo", "--long", "a b"], ("demo", ["-m", "demo", "--long", "a b"])),
         (["test"], ("test", ["-m", "pytest"])),
         (["test", "-x", "tests/a.py"], ("test", ["-m", "pytest", "-x", "tests/a.py"])),
         (["test", "-x", "--long"], ("test", ["-m", "pytest", "-m", "long or property", "-x"])),

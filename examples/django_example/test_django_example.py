@@ -37,6 +37,7 @@ def test_the_example_on_sqlite(tmp_path: Path) -> None:
     run(tmp_path, f"sqlite:///{tmp_path / 'app.db'}")
 
 
+@pytest.mark.long
 def test_the_example_on_postgresql(tmp_path: Path) -> None:
     """The same, on PostgreSQL."""
     try:
