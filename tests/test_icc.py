@@ -7,7 +7,7 @@ import time
 import pytest
 from builders import icc
 from builders.pictures import encoded, photograph
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
@@ -122,7 +122,19 @@ def test_a_tag_outside_the_profile() -> None:
     assert names(rebuilt) == [b"gXYZ"]
 
 
+@pytest.mark.parametrize(("length", "is_kept"), [(0, False), (7, False), (8, True)])
+def test_a_tag_of_a_few_bytes(length: int, is_kept: bool) -> None:  # noqa: FBT001
+    """A tag that does not have room for its type is left out, though the bytes there look like one."""
+    data = bytearray(profile({b"rXYZ": XYZ}))
+    struct.pack_into(">I", data, 140, length)
+    _, rebuilt = rebuild_profile(bytes(data)) or ("", b"")
+
+    assert names(rebuilt) == [b"rXYZ"] * is_kept
+    assert rebuild_profile(rebuilt) == ("RGB", rebuilt)
+
+
 @pytest.mark.property
+@example(bytes(3), 225)
 @given(st.binary(max_size=400), st.integers(0, 300))
 def test_any_bytes(data: bytes, at: int) -> None:
     """Whatever a profile is overwritten with, it is rebuilt or ignored, and the colour library survives it."""

@@ -26,6 +26,7 @@ _TYPES: Final = {
     b"chad": frozenset({b"sf32"}),
 }
 _HEADER: Final = 128
+_TAG_HEAD: Final = 8  # the type, and four bytes that are reserved
 _MAX_TAGS: Final = 100  # there are some 60 in the standard
 
 
@@ -38,7 +39,8 @@ def rebuild_profile(icc: bytes) -> tuple[str, bytes] | None:
         return None
     spans: dict[bytes, tuple[int, int]] = {}
     for name, start, length in struct.iter_unpack(">4sII", icc[_HEADER + 4 : _HEADER + 4 + 12 * count]):
-        if name in _TYPES and icc[start : start + 4] in _TYPES[name] and start + length <= len(icc):
+        is_inside = length >= _TAG_HEAD and start + length <= len(icc)
+        if name in _TYPES and is_inside and icc[start : start + 4] in _TYPES[name]:
             spans.setdefault(name, (start, length))
     if sum(length for _, length in set(spans.values())) > len(icc):  # tags may be the same, but not overlap otherwise
         return None
