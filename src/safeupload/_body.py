@@ -14,9 +14,9 @@ __all__ = ["FRAME", "GRACE", "GRACE_SECONDS", "Limits", "declared"]
 #: 64 KiB: the frame of one file takes about 200 bytes; the rest is for a name, a caption, a token.
 FRAME: Final = 64 << 10
 #: Bytes beyond the limit that are still received, and thrown away, so that the client reads an answer and not only a
-#: reset: most clients look for one only when they have sent everything. 4 MiB: with it, every photograph that is up to
-#: 9 MiB large gets its answer, and the largest body costs, with what lies in the buffers of two kernels, 13 MB.
-GRACE: Final = 4 << 20
+#: reset: most clients look for one only when they have sent everything. 3 MiB: with it, every photograph that is up to
+#: 8 MiB large gets its answer, and the largest body costs, with what lies in the buffers of two kernels, 15 MB.
+GRACE: Final = 3 << 20
 #: Seconds that this may take. 10: a phone that sends 1 MB a second gets through in time.
 GRACE_SECONDS: Final = 10
 

@@ -35,7 +35,7 @@ class BodyLimit:
 
     A Content-Length that says so is enough, and the application is not even called; other bodies are counted as they
     come, and reading on raises `TooLarge` in the application. Whatever that makes of it, the client gets the problem
-    document of `TooLarge`, unless a response had begun. Up to 4 MiB more are received and thrown away for at most ten
+    document of `TooLarge`, unless a response had begun. Up to 3 MiB more are received and thrown away for at most ten
     seconds, so that the client gets to read it; then the connection is closed. Websockets and lifespan pass through.
 
     Args:

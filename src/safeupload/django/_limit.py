@@ -31,7 +31,7 @@ class BodyLimitUploadHandler(FileUploadHandler):  # type: ignore[misc]  # Django
 
     Of a body that is too large, by its Content-Length, the fields before the first file are read, so that a token
     against CSRF counts. In the place of files, ``request.FILES`` has one whose reading raises `TooLarge`: what handles
-    a rejected picture, a form's field or an exception's handler, handles this as well. A body that is up to 4 MiB too
+    a rejected picture, a form's field or an exception's handler, handles this as well. A body that is up to 3 MiB too
     large is received to its end and thrown away, so that the client gets to read the answer; of a larger one nothing
     more is, and the server closes the connection.
 
