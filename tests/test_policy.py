@@ -97,7 +97,7 @@ def test_the_largest_limit(name: str) -> None:
         {"formats": ()},
         {"formats": {"jpeg"}},
         {"formats": {"TIFF"}},
-        {"formats": {"JPEG", 3}},
+        {"formats": ["JPEG", 3]},
         {"formats": [["JPEG"]]},
         {"formats": None},
     ],
@@ -120,7 +120,7 @@ def test_what_cannot_work_is_refused(changes: dict[str, Any]) -> None:
         {"quality": 95},
         {"background": (0, 255, 0)},
         {"formats": ["PNG"]},
-        {"formats": {"AVIF", "HEIF"}},
+        {"formats": ["AVIF", "HEIF"]},
     ],
     ids=repr,
 )

@@ -21,7 +21,7 @@ def run(folder: Path, database: str) -> None:
         "MEDIA": str(folder / "pictures"),
         "PYTHONPATH": str(HERE.parent),
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "people" / "tests.py")]
+    command = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", str(HERE / "people" / "tests.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=HERE.parent.parent)
 
     print(done.stdout)

@@ -15,7 +15,7 @@ def run(folder: Path, dsn: str = "", name: str = "django_application.py", least:
     """Run the tests of an application, of which there are `least`."""
     environment = {**os.environ, "SAFEUPLOAD_TEST_FOLDER": str(folder), "SAFEUPLOAD_TEST_DSN": dsn}
     script = str(Path(__file__).with_name(name))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", script]
+    command = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
 
     assert done.returncode == 0, done.stdout + done.stderr
