@@ -21,6 +21,7 @@ import safeupload
 import safeupload.storage
 from safeupload._events import EventName
 from safeupload._machine import diagram
+from safeupload.asgi import BodyLimit
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -68,6 +69,7 @@ def database(folder: Path) -> dict[str, Any]:
         "User": User,
         "user_id": 1,
         "media": folder,
+        "uploads": safeupload.Uploads(safeupload.storage.LocalStorage(folder / "kept"), references=used),
         "run": asyncio.run,
     }
 
@@ -75,7 +77,11 @@ def database(folder: Path) -> dict[str, Any]:
 def names(folder: Path) -> dict[str, Any]:
     """Return what the pages take for granted: the application around the block, and an upload."""
     data = jpeg(640, 480)
-    app = SimpleNamespace(post=lambda path: lambda view: view)
+    app = SimpleNamespace(
+        post=lambda path: lambda view: view,
+        add_middleware=lambda middleware: None,
+        exception_handler=lambda error: lambda handler: handler,
+    )
     return {
         **database(folder),
         "safeupload": safeupload,
@@ -85,6 +91,7 @@ def names(folder: Path) -> dict[str, Any]:
         "store": lambda data: None,
         "app": app,
         "UploadFile": UploadFile,
+        "BodyLimit": BodyLimit,
         "Response": lambda data, **kind: (data, kind),
         "HttpResponse": lambda data, **kind: (data, kind),
         "request": SimpleNamespace(files={"file": FileStorage(io.BytesIO(data))}),

@@ -40,6 +40,11 @@ def test_the_field_and_the_limit(tmp_path: Path) -> None:
     run(tmp_path, name="django_edge.py", least=27)
 
 
+def test_the_page_about_frameworks(tmp_path: Path) -> None:
+    """What docs/frameworks.md shows for Django."""
+    run(tmp_path, name="django_page.py", least=8)
+
+
 @pytest.mark.parametrize("statement", ["import safeupload", "import safeupload._cli.main"])
 def test_django_is_not_imported_by_others(statement: str) -> None:
     """It is imported by `safeupload.django` alone."""

@@ -1,0 +1,201 @@
+"""The recipes of docs/frameworks.md for FastAPI and Flask work as they are; Django's: integration/django_page.py."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import fastapi
+import flask
+import httpx2
+import pytest
+from builders.pictures import jpeg
+from fastapi import Header, HTTPException, UploadFile
+from frameworks_page import PAGE, files
+from sqlalchemy import select
+from test_docs import database
+
+import safeupload
+from safeupload import AVATAR, AsyncUploads
+from safeupload.storage import MemoryStorage
+
+MB = 1024 * 1024
+
+
+def test_every_block_says_where_it_belongs() -> None:
+    """No block is left untested because it names no file."""
+    blocks = PAGE.read_text().count("```py\n")
+
+    assert blocks >= 14
+    assert PAGE.read_text().count("```py\n# ") == blocks
+
+
+def current_user(authorization: Annotated[str, Header()] = "") -> int:
+    """Be what every application has."""
+    if authorization != "Bearer of Ada":
+        raise HTTPException(401)
+    return 1
+
+
+@pytest.fixture
+def scope(tmp_path: Path) -> dict[str, Any]:
+    """Return the application that the page takes for granted."""
+    names = database(tmp_path)
+
+    async def used(keys: list[str]) -> list[str | None]:
+        async with names["AsyncSession"]() as own:
+            user = names["User"]
+            return list(await own.scalars(select(user.image_file).where(user.image_file.in_(keys))))
+
+    uploads = AsyncUploads(MemoryStorage(), references=used)
+    banner = replace(AVATAR, max_bytes=10 * MB)
+    return {
+        **names,
+        "__name__": __name__,
+        "Session": names["AsyncSession"],
+        "uploads": uploads,
+        "current_user": current_user,
+        "BANNER": banner,
+    }
+
+
+@pytest.fixture
+def of_fastapi(scope: dict[str, Any]) -> dict[str, Any]:
+    """Run the blocks for FastAPI, and add an endpoint that only normalizes."""
+    exec(compile(files("FastAPI and Starlette")["app.py"], "app.py", "exec"), scope)  # noqa: S102
+    app: fastapi.FastAPI = scope["app"]
+
+    @app.post("/users/1/{name}")
+    async def post(name: str, file: UploadFile) -> int:
+        if name == "banner":
+            return len(await file.read())
+        if await file.read(1) == b"!":
+            raise safeupload.StorageError("the disk is full")
+        return len((await safeupload.normalize_async(file)).data)
+
+    return scope
+
+
+@asynccontextmanager
+async def client(app: fastapi.FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
+    """Return a client of the application, on another origin."""
+    transport = httpx2.ASGITransport(app=app)
+    headers = {"Origin": "https://app.example"}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as each:
+        yield each
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (b"no picture", 415, "not_an_image"),
+        (b"", 422, "empty"),
+        (bytes(6 * MB), 413, "too_large"),
+        (b"!", 503, "storage_error"),
+    ],
+    ids=["text", "nothing", "large", "full"],
+)
+def test_fastapi_answers_with_problems(of_fastapi: dict[str, Any], data: bytes, status: int, code: str) -> None:
+    """Whatever is refused, wherever, is told in one form, and pages of another origin may read it."""
+
+    async def post() -> httpx2.Response:
+        async with client(of_fastapi["app"]) as each:
+            return await each.post("/users/1/avatar", files={"file": data})
+
+    answer = asyncio.run(post())
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["status"]) == (status, code, status)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+
+
+@pytest.mark.parametrize(("size", "status"), [(6 * MB, 200), (11 * MB, 413)])
+def test_fastapi_has_limits_by_route(of_fastapi: dict[str, Any], size: int, status: int) -> None:
+    """A route may take more, and has a limit, too."""
+
+    async def post() -> httpx2.Response:
+        async with client(of_fastapi["app"]) as each:
+            return await each.post("/users/1/banner", files={"file": bytes(size)})
+
+    assert asyncio.run(post()).status_code == status
+
+
+def test_fastapi_asks_who_it_is_before_the_body(of_fastapi: dict[str, Any]) -> None:
+    """A stranger's body is not asked for; a friend's picture is replaced; without a file there is an answer."""
+    taken = 0
+
+    async def body() -> AsyncGenerator[bytes]:
+        nonlocal taken
+        for _ in range(100):
+            taken += 1
+            yield bytes(1024)
+
+    async def visit() -> list[httpx2.Response]:
+        async with client(of_fastapi["app"]) as each:
+            multipart = {"Content-Type": "multipart/form-data; boundary=x"}
+            friend = {"Authorization": "Bearer of Ada"}
+            return [
+                await each.patch("/me/picture", content=body(), headers=multipart),
+                await each.patch("/me/picture", files={"file": jpeg(64, 64)}, headers=friend),
+                await each.patch("/me/picture", files={"file": jpeg(96, 64)}, headers=friend),
+                await each.patch("/me/picture", files={"other": jpeg(64, 64)}, headers=friend),
+                await each.patch("/me/picture", files={"file": b"x"}, headers=friend),
+            ]
+
+    assert [answer.status_code for answer in asyncio.run(visit())] == [401, 200, 200, 422, 415]
+    assert taken == 0
+    with of_fastapi["engine"].connect() as connection:
+        assert connection.scalars(select(of_fastapi["User"].image_file)).all() == list(
+            of_fastapi["uploads"].storage.keys()
+        )
+
+
+@pytest.fixture
+def of_flask(scope: dict[str, Any]) -> flask.Flask:
+    """Run the blocks for Flask, and add a view that only normalizes."""
+    exec(compile(files("Flask")["app.py"], "app.py", "exec"), scope)  # noqa: S102
+    app: flask.Flask = scope["app"]
+
+    @app.post("/picture")
+    def post() -> str:
+        file = flask.request.files["file"]
+        if file.read(1) == b"!":
+            raise safeupload.StorageError("the disk is full")
+        return str(len(safeupload.normalize(file).data))
+
+    return app
+
+
+def send(app: flask.Flask, path: str, data: bytes) -> Any:  # noqa: ANN401 - Werkzeug's
+    """Send a form with a file, made by hand: Werkzeug leaves the file of a large one to the garbage collector."""
+    form = httpx2.Request("POST", "http://test", files={"file": data})
+    return app.test_client().post(path, data=form.read(), content_type=form.headers["Content-Type"])
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "status", "code"),
+    [
+        ("/picture", b"no picture", 415, "not_an_image"),
+        ("/picture", b"", 422, "empty"),
+        ("/picture", bytes(6 * MB), 413, "too_large"),
+        ("/picture", b"!", 503, "storage_error"),
+        ("/banner", bytes(6 * MB), 415, "not_an_image"),
+        ("/banner", bytes(11 * MB), 413, "too_large"),
+    ],
+    ids=["text", "nothing", "large", "full", "large banner", "too large banner"],
+)
+def test_flask_answers_with_problems(of_flask: flask.Flask, path: str, data: bytes, status: int, code: str) -> None:
+    """Whatever is refused, wherever, is told in one form; a view may take more."""
+    answer = send(of_flask, path, data)
+
+    assert (answer.status_code, answer.get_json()["code"], answer.get_json()["status"]) == (status, code, status)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_flask_takes_pictures(of_flask: flask.Flask) -> None:
+    """What is fine is not refused."""
+    answer = send(of_flask, "/banner", jpeg(64, 64))
+
+    assert answer.get_json()["size"] > 100
