@@ -1,13 +1,35 @@
 """What tests of the replacement use in place of pictures and databases."""
 
 import hashlib
+from pathlib import Path
 
-from safeupload import ImageInfo, NormalizedImage
+from safeupload import ImageInfo, NormalizedImage, RenderedImage
+from safeupload._keys import beside, is_key
 
 INFO = ImageInfo(format="PNG", width=1, height=1, orientation=1, animated=False, has_alpha=False, has_icc=False)
 
 
 def picture(text: str = "picture") -> NormalizedImage:
-    """Return a "picture" that is told from others by its bytes, and takes no time to make."""
+    """Return a "picture" that is told from others by its bytes; its rendition has the same."""
     data = text.encode() * 100
-    return NormalizedImage(data=data, width=1, height=1, sha256=hashlib.sha256(data).hexdigest(), info=INFO)
+    sha256 = hashlib.sha256(data).hexdigest()
+    thumb = RenderedImage(data=data, width=1, height=1, media_type="image/webp", extension="webp", sha256=sha256)
+    return NormalizedImage(data=data, width=1, height=1, sha256=sha256, info=INFO, renditions={"thumb": thumb})
+
+
+#: What the name of that rendition ends with.
+THUMB = "-thumb.webp"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """
+    Return the files of a storage.
+
+    A rendition counts as a part of its file, which is not whole without one that has the same bytes; one that stands
+    alone counts as a file.
+    """
+    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    for key in filter(is_key, list(found)):
+        if found.pop(beside(key, THUMB), None) != found[key]:
+            found[key] = b"without its rendition"
+    return found

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from safeupload import AVATAR, Policy, _colour, _render
 from safeupload._formats import Rebuilt
-from safeupload._plan import plan
+from safeupload._plan import plans
 from safeupload._render import render
 
 Key = bytes | int | tuple[int, int, int] | None
@@ -39,7 +39,7 @@ def drawn(raster: Raster, policy: Policy, **fields: object) -> reference.Bytes:
     """Return the rows that are made from a raster, as they are before they become a JPEG."""
     found = rebuilt(raster, **fields)
     with patch.object(_render, "_encode", lambda image, _policy: image.tobytes()):
-        rows = render(raster.image, found, plan(found, policy), policy)
+        rows = render(raster.image, found, plans(found, policy), policy)[0].data
     return np.frombuffer(rows, np.uint8).reshape(policy.size[1], policy.size[0], 3)
 
 
@@ -391,7 +391,7 @@ def test_clean_file(make: Maker) -> None:
     """The file is a baseline RGB JPEG with one JFIF header, tables, one scan, and nothing else."""
     raster = make(90, 80)
     found = rebuilt(raster)
-    data = render(raster.image, found, plan(found, AVATAR), AVATAR)
+    data = render(raster.image, found, plans(found, AVATAR), AVATAR)[0].data
 
     parts = list(segments(data))
 
@@ -405,7 +405,7 @@ def test_raster_metadata_stays_behind() -> None:
     """Nothing that a decoder left on the raster reaches the file."""
     raster = rgb(90, 80)
     found = rebuilt(raster)
-    clean = render(raster.image, found, plan(found, AVATAR), AVATAR)
+    clean = render(raster.image, found, plans(found, AVATAR), AVATAR)[0].data
 
     for image in (raster.image.copy(), raster.image.copy().convert("RGBA")):
         image.info |= {
@@ -417,7 +417,7 @@ def test_raster_metadata_stays_behind() -> None:
             "quality": 1,
             "progressive": True,
         }
-        assert render(image, found, plan(found, AVATAR), AVATAR) == clean
+        assert render(image, found, plans(found, AVATAR), AVATAR)[0].data == clean
 
 
 def test_a_profile_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,7 +427,7 @@ def test_a_profile_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_render, "_STRIP_PIXELS", 1)
     image = Image.new("RGBA", (700, 700), (1, 2, 3, 4))
     found = replace(rebuilt(Raster(image, np.zeros((700, 700, 3)), np.zeros((700, 700, 1)))), icc=b"profile")
-    render(image, found, plan(found, AVATAR), AVATAR)
+    render(image, found, plans(found, AVATAR), AVATAR)
 
     assert opened == [b"profile"]
 
@@ -440,7 +440,7 @@ def test_quality(quality: int) -> None:
     out = io.BytesIO()
     raster.image.save(out, "JPEG", quality=quality)
 
-    assert render(raster.image, rebuilt(raster), plan(rebuilt(raster), policy), policy) == out.getvalue()
+    assert render(raster.image, rebuilt(raster), plans(rebuilt(raster), policy), policy)[0].data == out.getvalue()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (300, 300), (4096, 64)])
@@ -450,6 +450,6 @@ def test_noise(size: tuple[int, int]) -> None:
     raster = Raster(Image.fromarray(rows), rows / 255, no_alpha(rows))
     policy = Policy(size=size, quality=95)
 
-    data = render(raster.image, rebuilt(raster), plan(rebuilt(raster), policy), policy)
+    data = render(raster.image, rebuilt(raster), plans(rebuilt(raster), policy), policy)[0].data
 
     assert reference.opened(data).shape == (size[1], size[0], 3)

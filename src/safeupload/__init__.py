@@ -11,7 +11,15 @@ the person who uploaded them.
 
 from safeupload._blocks import AsyncReplacement, AsyncTransaction, Replacement, Transaction
 from safeupload._events import Event
-from safeupload._image import ImageInfo, NormalizedImage, normalize, normalize_async, validate, validate_async
+from safeupload._image import (
+    ImageInfo,
+    NormalizedImage,
+    RenderedImage,
+    normalize,
+    normalize_async,
+    validate,
+    validate_async,
+)
 from safeupload._recovery import RecoveryReport, SweepReport
 from safeupload._uploads import AsyncUploads, Uploads
 from safeupload.errors import (
@@ -43,7 +51,7 @@ from safeupload.errors import (
     UnsupportedSource,
     UnsupportedStorage,
 )
-from safeupload.policy import AVATAR, Policy
+from safeupload.policy import AVATAR, Policy, Rendition
 
 __all__ = [
     "AVATAR",
@@ -73,6 +81,8 @@ __all__ = [
     "Policy",
     "RecoveryReport",
     "Rejected",
+    "RenderedImage",
+    "Rendition",
     "Replacement",
     "SafeUploadError",
     "StorageError",

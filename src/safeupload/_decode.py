@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import AvifImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from safeupload._formats import Rebuilt, rebuild
-from safeupload._plan import Plan, plan
+from safeupload._plan import Plan, plans, render_bytes
 from safeupload._raster import cut
 from safeupload.errors import Corrupt, TooComplex, TooManyPixels, TruncatedImagesEnabled
 
@@ -44,9 +44,9 @@ _ONE_BLOCK: Final = 1 << 30
 
 
 @contextmanager
-def decoded(data: bytes, policy: Policy) -> Generator[tuple[Image.Image, Rebuilt, Plan]]:
+def decoded(data: bytes, policy: Policy) -> Generator[tuple[Image.Image, Rebuilt, tuple[Plan, ...]]]:
     """
-    Check, rebuild and decode an upload; yield the raster, what was rebuilt, and the plan that the raster follows.
+    Check, rebuild and decode an upload; yield the raster, what was rebuilt, and the plans that the raster follows.
 
     Raises a `Rejected` before or while it decodes; nothing is caught from the block.
     """
@@ -54,10 +54,11 @@ def decoded(data: bytes, policy: Policy) -> Generator[tuple[Image.Image, Rebuilt
         raise TruncatedImagesEnabled
     rebuilt = rebuild(data, policy)
     del data  # where it was read from a file, nobody else holds it
-    steps = plan(rebuilt, policy)
-    if rebuilt.decode_bytes(steps.scale) + steps.render_bytes > policy.max_decode_bytes:
+    steps = plans(rebuilt, policy)
+    scale = steps[0].scale
+    if rebuilt.decode_bytes(scale) + render_bytes(steps, rebuilt, policy) > policy.max_decode_bytes:
         raise TooComplex("memory", policy.max_decode_bytes)
-    with _load(rebuilt, steps.scale, policy) as image:
+    with _load(rebuilt, scale, policy) as image:
         yield image, rebuilt, steps
 
 

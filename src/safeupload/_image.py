@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from safeupload._decode import decoded
+from safeupload._frozen import FrozenMapping
 from safeupload._plan import displayed
 from safeupload._render import render
 from safeupload._source import AsyncSource, Found, Source, find, may_be_async, read, read_async
@@ -15,13 +16,21 @@ from safeupload._threads import default_limiter, to_completion
 from safeupload.policy import AVATAR, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import anyio
 
     from safeupload._formats import Rebuilt
 
-__all__ = ["ImageInfo", "NormalizedImage", "normalize", "normalize_async", "validate", "validate_async"]
+__all__ = [
+    "ImageInfo",
+    "NormalizedImage",
+    "RenderedImage",
+    "normalize",
+    "normalize_async",
+    "validate",
+    "validate_async",
+]
 
 T = TypeVar("T")
 
@@ -46,12 +55,11 @@ class ImageInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormalizedImage:
+class RenderedImage:
     """
     A picture that is safe to store and to serve: upright, in sRGB, without metadata, `width` x `height` pixels.
 
-    `data` is the JPEG file, `sha256` its digest in hexadecimal (an ETag, a test for equality), `info` what the upload
-    was. `normalize` makes them.
+    `data` is the file, `sha256` its digest in hexadecimal (an ETag, a test for equality).
     """
 
     data: bytes = field(repr=False)
@@ -60,7 +68,18 @@ class NormalizedImage:
     media_type: str = "image/jpeg"
     extension: str = "jpg"
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizedImage(RenderedImage):
+    """
+    The picture that an upload was made into, a JPEG; `normalize` makes them.
+
+    `info` is what the upload was, `renditions` what the policy asked for besides, by the same names.
+    """
+
     info: ImageInfo
+    renditions: Mapping[str, RenderedImage] = field(default_factory=FrozenMapping)
 
 
 def validate(source: Source, policy: Policy = AVATAR) -> ImageInfo:
@@ -77,6 +96,8 @@ def normalize(source: Source, policy: Policy = AVATAR) -> NormalizedImage:
     """
     Return the upload as a clean picture: ``policy.size``, upright, sRGB, JPEG, and nothing of the file but its pixels.
 
+    The policy's renditions are made from the same decode, and come along.
+
     Args:
         source: bytes-like; an upload object of FastAPI, Starlette, Litestar, Flask or Django; a binary file; a path
             (`os.PathLike`); or an iterable of bytes. At most ``policy.max_bytes + 1`` bytes are read, from the
@@ -89,10 +110,18 @@ def normalize(source: Source, policy: Policy = AVATAR) -> NormalizedImage:
 
     """
     with decoded(read(source, policy.max_bytes), policy) as (image, rebuilt, steps):
-        data = render(image, rebuilt, steps, policy)
-    width, height = policy.size
+        picture, *others = render(image, rebuilt, steps, policy)
+    renditions = {
+        name: RenderedImage(
+            **each._asdict(), media_type=rendition.media_type, extension=rendition.extension, sha256=_digest(each.data)
+        )
+        for each, (name, rendition) in zip(others, policy.renditions.items(), strict=True)
+    }
     return NormalizedImage(
-        data=data, width=width, height=height, sha256=hashlib.sha256(data).hexdigest(), info=_info(rebuilt)
+        **picture._asdict(),
+        sha256=_digest(picture.data),
+        info=_info(rebuilt),
+        renditions=FrozenMapping(renditions),
     )
 
 
@@ -131,6 +160,10 @@ async def _in_thread(
         if isinstance(known, Found) and known.is_async:
             known = await read_async(known, policy.max_bytes)
         return await to_completion(partial(work, known, policy))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _info(rebuilt: Rebuilt) -> ImageInfo:

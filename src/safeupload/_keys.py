@@ -2,7 +2,7 @@
 The names of stored files: made by us, from random bits, and of one form only (P8).
 
 No part of a key comes from a client, so none can reach a path; and what does not have the form was not made by us, so
-it is never removed.
+it is never removed. Renditions stand beside the file of their key, under its name with a suffix.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from safeupload.errors import InvalidKey
 #: 128 random bits, as many as a UUID has and more than any number of files makes collide.
 _RANDOM_BYTES: Final = 16
 _KEY: Final = re.compile(r"[0-9a-f]{32}\.jpg", re.ASCII)
+_DIGITS: Final = 2 * _RANDOM_BYTES
+_SUFFIX: Final = re.compile(r"-[a-z][a-z0-9_]{0,19}\.(?:jpg|png|webp|avif)", re.ASCII)
 
 
 def new_key() -> str:
@@ -28,11 +30,27 @@ def is_key(value: object) -> bool:
     return isinstance(value, str) and _KEY.fullmatch(value) is not None
 
 
-def checked(key: str) -> str:
-    """Return the key; raise `InvalidKey` if it is none."""
-    if not is_key(key):
+def is_suffix(value: str) -> bool:
+    """Tell whether the value is what the name of a rendition ends with: "-", its name, and an extension."""
+    return _SUFFIX.fullmatch(value) is not None
+
+
+def beside(key: str, suffix: str) -> str:
+    """Return the name of a rendition's file, which stands beside that of the key."""
+    return key[:_DIGITS] + suffix
+
+
+def key_beside(name: str) -> str | None:
+    """Return the key of the file that a rendition's stands beside, None if the name is not that of a rendition."""
+    key = f"{name[:_DIGITS]}.jpg"
+    return key if is_key(key) and is_suffix(name[_DIGITS:]) else None
+
+
+def checked(name: str) -> str:
+    """Return the key, or the name of a rendition; raise `InvalidKey` if it is neither."""
+    if not is_key(name) and not (isinstance(name, str) and key_beside(name)):
         raise InvalidKey
-    return str(key)
+    return str(name)
 
 
 class Named(NamedTuple):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from PIL import Image, ImageChops
 
 from safeupload._colour import Profile
+from safeupload._formats import Rebuilt
+from safeupload._plan import Plan
 from safeupload._raster import cut
+from safeupload.policy import Policy, Rendition
 
 if TYPE_CHECKING:
-    from safeupload._formats import Rebuilt
-    from safeupload._plan import Plan
-    from safeupload.policy import Policy
+    from collections.abc import Sequence
 
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -31,74 +32,159 @@ _PLAIN: Final = frozenset({"L", "RGB", "CMYK"})  # modes that Pillow resamples a
 _STRIP_PIXELS: Final = 1 << 18  # converted at a time, so that no second full-size raster exists
 
 
-def render(image: Image.Image, rebuilt: Rebuilt, steps: Plan, policy: Policy) -> bytes:
-    """Return the JPEG that the policy asks for, from the raster that the plan was made for."""
-    profile = Profile(rebuilt.icc)
-    reduced, origin, is_finished = _reduced(image, rebuilt, steps, profile, policy)
-    result = _resampled(reduced, origin, steps)
-    if not is_finished:
-        result = profile.to_srgb(result)
-    if rebuilt.orientation in _UPRIGHT:
-        result = result.transpose(_UPRIGHT[rebuilt.orientation])
-    return _encode(result, policy)
+class Encoded(NamedTuple):
+    """A finished file, and the size of the picture in it."""
+
+    data: bytes
+    width: int
+    height: int
 
 
-def _over_background(image: Image.Image, profile: Profile, policy: Policy) -> Image.Image:
-    """Return a picture in sRGB, laid over the background where it is premultiplied."""
-    if image.mode not in _STRAIGHT:
-        return profile.to_srgb(image)
-    straight = image.convert(_STRAIGHT[image.mode])
-    result = Image.new("RGB", image.size, policy.background)
-    result.paste(profile.to_srgb(straight.convert(image.mode[:-1])), mask=straight.getchannel("A"))
-    return result
+def render(image: Image.Image, rebuilt: Rebuilt, steps: Sequence[Plan], policy: Policy) -> list[Encoded]:
+    """Return what the policy asks for, from the raster that the plans were made for: the picture, the renditions."""
+    raster = _Raster(image, rebuilt, Profile(rebuilt.icc), policy.background)
+    wanted = (policy.picture, *policy.renditions.values())
+    order = sorted(range(len(steps)), key=lambda at: steps[at].factor)
+    results = {at: _rendered(raster, steps[at], wanted[at]) for at in order}
+    return [results[at] for at in range(len(steps))]
 
 
-def _resampled(image: Image.Image, origin: tuple[int, int], steps: Plan) -> Image.Image:
-    """Return the plan's box at the target's size, from a reduced picture that begins at that origin."""
+def _rendered(raster: _Raster, steps: Plan, rendition: Rendition) -> Encoded:
+    """Return one result."""
+    reduced = raster.reduced(steps, keeps_alpha=rendition.has_alpha and raster.has_alpha)
+    result = _resampled(reduced, steps)
+    if not reduced.is_finished:
+        result = raster.profile.to_srgb(result)
+    elif result.mode in _STRAIGHT:
+        result = result.convert(_STRAIGHT[result.mode])
+    if raster.rebuilt.orientation in _UPRIGHT:
+        result = result.transpose(_UPRIGHT[raster.rebuilt.orientation])
+    result = _laid_out(result, rendition, raster.background)
+    return Encoded(_encode(result, rendition), *result.size)
+
+
+class _Reduced(NamedTuple):
+    """A picture in which a pixel is the average of `factor` x `factor` ones of the raster, from `origin` on."""
+
+    image: Image.Image
+    factor: int
+    origin: tuple[int, int]
+    is_finished: bool  # in sRGB, and premultiplied or over the background
+
+
+class _Raster:
+    """A decoded picture, and what was last averaged of it."""
+
+    def __init__(
+        self, image: Image.Image, rebuilt: Rebuilt, profile: Profile, background: tuple[int, int, int]
+    ) -> None:
+        self.rebuilt = rebuilt
+        self.profile = profile
+        self.background = background
+        self._image = image
+        self._last: dict[bool, _Reduced] = {}
+
+    def reduced(self, steps: Plan, *, keeps_alpha: bool) -> _Reduced:
+        """
+        Return the plan's area, or more, reduced by its factor; the factors of calls must not become smaller.
+
+        A raster that is the whole canvas, in a mode that can be resampled as it is, needs no conversion. Others are
+        converted strip by strip. Where the result cannot be transparent, they are laid over the background there, and
+        not after LANCZOS: where alpha is cut off at both ends, and colours overshoot, a ring would stay around edges.
+        """
+        last = self._last.get(keeps_alpha)
+        if last is None:
+            whole = _Reduced(self._image, 1, (0, 0), is_finished=False)
+            last = whole if self.is_plain else self._converted(steps, keeps_alpha=keeps_alpha)
+        more = steps.factor // last.factor
+        if more > 1 and last.image is self._image:
+            last = _Reduced(self._image.reduce(more, box=steps.area), more, steps.area[:2], is_finished=False)
+        elif more > 1:
+            last = last._replace(image=last.image.reduce(more), factor=steps.factor)
+        self._last[keeps_alpha] = last
+        return last
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the raster can be resampled as it is."""
+        whole = self.rebuilt.frame == (0, 0, *self.rebuilt.canvas)
+        return self._image.mode in _PLAIN and self.rebuilt.transparency is None and whole
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether some of it may be transparent."""
+        return self.rebuilt.has_alpha and not self.is_plain
+
+    def _converted(self, steps: Plan, *, keeps_alpha: bool) -> _Reduced:
+        left, top, right, bottom = steps.area
+        factor = steps.factor
+        rows = max(1, _STRIP_PIXELS // (right - left) // factor) * factor
+        whole = Image.new("RGBa" if keeps_alpha else "RGB", steps.reduced)
+        finish = self._kept if keeps_alpha else self._over_background
+        for start in range(top, bottom, rows):
+            strip = _strip(self._image, self.rebuilt, (left, start, right, min(start + rows, bottom))).reduce(factor)
+            whole.paste(finish(strip), (0, (start - top) // factor))
+        return _Reduced(whole, factor, (left, top), is_finished=True)
+
+    def _over_background(self, image: Image.Image) -> Image.Image:
+        """Return a picture in sRGB, laid over the background where it is premultiplied."""
+        if image.mode not in _STRAIGHT:
+            return self.profile.to_srgb(image)
+        straight = image.convert(_STRAIGHT[image.mode])
+        result = Image.new("RGB", image.size, self.background)
+        result.paste(self.profile.to_srgb(straight.convert(image.mode[:-1])), mask=straight.getchannel("A"))
+        return result
+
+    def _kept(self, image: Image.Image) -> Image.Image:
+        """Return a picture in sRGB, premultiplied, as transparent as it is."""
+        if image.mode not in _STRAIGHT:
+            return self.profile.to_srgb(image).convert("RGBA").convert("RGBa")
+        straight = image.convert(_STRAIGHT[image.mode])
+        result = self.profile.to_srgb(straight.convert(image.mode[:-1])).convert("RGBA")
+        result.putalpha(straight.getchannel("A"))
+        return result.convert("RGBa")
+
+
+def _resampled(reduced: _Reduced, steps: Plan) -> Image.Image:
+    """Return the plan's box at the target's size."""
+    image, factor, origin, _ = reduced
     left, top, right, bottom = steps.box
     box = (
-        (left - origin[0]) / steps.factor,
-        (top - origin[1]) / steps.factor,
-        min((right - origin[0]) / steps.factor, image.width),
-        min((bottom - origin[1]) / steps.factor, image.height),
+        (left - origin[0]) / factor,
+        (top - origin[1]) / factor,
+        min((right - origin[0]) / factor, image.width),
+        min((bottom - origin[1]) / factor, image.height),
     )
     return image.resize(steps.target, Image.Resampling.LANCZOS, box=box)
 
 
-def _encode(image: Image.Image, policy: Policy) -> bytes:
+def _laid_out(image: Image.Image, rendition: Rendition, background: tuple[int, int, int]) -> Image.Image:
     """
-    Return the picture as a baseline JPEG with a JFIF header and nothing else.
+    Return the picture on a canvas of its own, which with "pad" is as large as was asked for.
+
+    The old one may carry a comment or a profile, which Pillow would write.
+    """
+    size = rendition.size if rendition.fit == "pad" else image.size
+    if image.mode == "RGBA" or (size != image.size and rendition.has_alpha):
+        canvas = Image.new("RGBA", size)
+    else:
+        canvas = Image.new("RGB", size, background)
+    canvas.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
+    return canvas
+
+
+def _encode(image: Image.Image, rendition: Rendition) -> bytes:
+    """
+    Return the picture as a file of its format; a JPEG is a baseline one with a JFIF header and nothing else.
 
     Without `optimize`: that needs the whole output in one buffer, whose size Pillow guesses too small for noise.
     """
     out = io.BytesIO()
-    fresh = Image.new("RGB", image.size)  # the old one may carry a comment or a profile, which Pillow would write
-    fresh.paste(image)
-    fresh.save(out, "JPEG", quality=policy.quality)
+    options: dict[str, Any] = {} if rendition.format == "PNG" else {"quality": rendition.quality}
+    if rendition.format == "AVIF":
+        options["max_threads"] = 1  # one upload, one processor: others are decoded at the same time
+    image.save(out, rendition.format, **options)
     return out.getvalue()
-
-
-def _reduced(
-    image: Image.Image, rebuilt: Rebuilt, steps: Plan, profile: Profile, policy: Policy
-) -> tuple[Image.Image, tuple[int, int], bool]:
-    """
-    Return the plan's area, or more, reduced by its factor; where that begins; and whether it is in sRGB already.
-
-    A raster that is the whole canvas, in a mode that can be resampled as it is, needs no conversion. Others are
-    converted strip by strip. Transparent ones are laid over the background there, before LANCZOS: where alpha is cut
-    off at both ends, and colours overshoot, a ring would stay around edges.
-    """
-    left, top, right, bottom = steps.area
-    if image.mode in _PLAIN and rebuilt.transparency is None and rebuilt.frame == (0, 0, *rebuilt.canvas):
-        if steps.factor == 1:
-            return image, (0, 0), False
-        return image.reduce(steps.factor, box=steps.area), (left, top), False
-    rows = max(1, _STRIP_PIXELS // (right - left) // steps.factor) * steps.factor
-    whole = Image.new("RGB", (-(-(right - left) // steps.factor), -(-(bottom - top) // steps.factor)))
-    for start in range(top, bottom, rows):
-        strip = _strip(image, rebuilt, (left, start, right, min(start + rows, bottom))).reduce(steps.factor)
-        whole.paste(_over_background(strip, profile, policy), (0, (start - top) // steps.factor))
-    return whole, (left, top), True
 
 
 def _strip(image: Image.Image, rebuilt: Rebuilt, area: _Box) -> Image.Image:

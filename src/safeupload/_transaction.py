@@ -59,7 +59,7 @@ class Core:
         mark = self._storage.new_mark()
         self._holding = True
         try:
-            yield storing(mark.save, image.data, shielded=False)
+            yield storing(mark.save, image.data, _beside(image), shielded=False)
         except BaseException:
             yield storing(self._storage.settle, [mark], [])  # nobody has its key
             raise
@@ -286,6 +286,11 @@ class Core:
 
     def _keys(self) -> list[str]:
         return [*self._new, *self._old]
+
+
+def _beside(image: NormalizedImage) -> dict[str, bytes]:
+    """Return the renditions by the suffixes of their files."""
+    return {f"-{name}.{each.extension}": each.data for name, each in image.renditions.items()}
 
 
 def _explain(missing: Iterable[str], still: Iterable[str]) -> str:

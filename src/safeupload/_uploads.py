@@ -11,11 +11,12 @@ from safeupload._blocks import AsyncReplacement, AsyncTransaction, Replacement, 
 from safeupload._drive import Flow, drive, drive_async, is_async_callable
 from safeupload._events import Event, Observer
 from safeupload._image import NormalizedImage
+from safeupload._keys import beside, is_key
 from safeupload._recovery import MIN_AGE, RecoveryReport, SweepReport, recover, sweep
 from safeupload._references import AsyncReferences, References
 from safeupload._source import AsyncSource, Source
 from safeupload._transaction import Core
-from safeupload.errors import AsyncCallable, InvalidArgument, InvalidReferences
+from safeupload.errors import AsyncCallable, InvalidArgument, InvalidKey, InvalidReferences
 from safeupload.policy import AVATAR, Policy
 from safeupload.storage._base import Storage
 
@@ -57,6 +58,21 @@ class _Settings:
     def policy(self) -> Policy:
         """What uploads may be, and what becomes of them."""
         return self._policy
+
+    def rendition(self, key: str, name: str) -> str:
+        """
+        Return the name of a rendition's file, for its address and for `storage`: ``"<32 digits>-thumb.webp"``.
+
+        Raises `InvalidKey` if the key is none, `InvalidArgument` if the policy has no rendition of that name.
+        """
+        try:
+            rendition = self._policy.renditions[name]
+        except KeyError:
+            names = ", ".join(self._policy.renditions) or "none"
+            raise InvalidArgument(f"name: {name!r} is no rendition of the policy, which has {names}") from None
+        if not is_key(key):
+            raise InvalidKey
+        return beside(key, f"-{name}.{rendition.extension}")
 
     def _core(self) -> Core:
         return Core(self._storage, self._references, self._retain, self._observe)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
+from safeupload._frozen import FrozenMapping
 from safeupload.errors import InvalidPolicy
 
-__all__ = ["AVATAR", "Policy"]
+__all__ = ["AVATAR", "Fit", "OutputFormat", "Policy", "Rendition"]
+
+#: How a picture gets to a size: it covers it and is cropped at the centre; it is contained in it as a whole, and may be
+#: smaller; or the whole of it is padded to exactly that size.
+Fit: TypeAlias = Literal["cover", "contain", "pad"]
+OutputFormat: TypeAlias = Literal["JPEG", "PNG", "WEBP", "AVIF"]
 
 MiB: Final = 1 << 20
 
-#: Every format there is a parser for, with the module its decoder needs and what to do when that is missing.
-_DECODERS: Final = {
+#: Every format there is a parser for, with the module its codec needs and what to do when that is missing.
+_CODECS: Final = {
     "JPEG": None,
     "PNG": None,
     "GIF": None,
@@ -28,8 +35,61 @@ _MOST: Final = 1 << 30
 
 # JPEG dimensions are 16 bit; beyond this the "small picture" that the memory bound rests on would not be small.
 _MAX_SIDE: Final = 4096
+# The size of a row's column bounds the name of a file: 32 digits, "-", the name, and ".webp" are 58 of 64 characters.
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,19}", re.ASCII)
+# Each is resampled and encoded while the upload waits; sites have a handful.
+_MAX_RENDITIONS: Final = 16
 # Pillow's documentation: "Values above 95 should be avoided"; they grow the file and hardly the quality.
 _MAX_QUALITY: Final = 95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendition:
+    """
+    Another picture that is made of the same upload, and stored beside it.
+
+    `size`
+        Width and height in pixels.
+    `fit`
+        "cover": exactly that size, cropped at the centre. "contain": the whole picture, no larger than that and never
+        enlarged. "pad": the same, in the middle of a picture of exactly that size.
+    `format`
+        "JPEG", or one that can be transparent where the upload is (and, with "pad", around it): "PNG", "WEBP", "AVIF".
+        In a JPEG, the policy's background shows there.
+    `quality`
+        1 to 95; PNG, which is lossless, ignores it.
+    """
+
+    size: tuple[int, int]
+    fit: Fit = "cover"
+    format: OutputFormat = "JPEG"
+    quality: int = 85
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for side in _tuple("size", self.size, 2):
+            _whole("size", side, 1, _MAX_SIDE)
+        _whole("quality", self.quality, 1, _MAX_QUALITY)
+        if self.fit not in get_args(Fit):
+            raise InvalidPolicy(f"fit: expected one of {get_args(Fit)}, got {self.fit!r}")
+        if self.format not in get_args(OutputFormat):
+            raise InvalidPolicy(f"format: expected one of {get_args(OutputFormat)}, got {self.format!r}")
+        _check_codec("format", self.format)
+
+    @property
+    def media_type(self) -> str:
+        """The media type of its files."""
+        return f"image/{self.format.lower()}"
+
+    @property
+    def extension(self) -> str:
+        """The extension of its files."""
+        return "jpg" if self.format == "JPEG" else self.format.lower()
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether its files can be transparent."""
+        return self.format != "JPEG"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +133,11 @@ class Policy:
 
     What comes out:
 
-    `size`
-        Width and height of the result in pixels, which the picture covers, cropped at the centre.
-    `quality`
-        JPEG quality, 1 to 95.
+    `size`, `fit`, `quality`
+        Of the picture, which is a JPEG: see `Rendition`. It covers 300 x 300 pixels.
+    `renditions`
+        More pictures of the same upload, by their names: ``{"thumb": Rendition(size=(64, 64))}``. One decode makes them
+        all. At most 16; a name has up to 20 small letters, digits and underscores, a letter first.
     `background`
         Red, green and blue (0 to 255) that shows through transparent places.
     """
@@ -93,7 +154,9 @@ class Policy:
     max_metadata_bytes: int = 4 * MiB
 
     size: tuple[int, int] = (300, 300)
+    fit: Fit = "cover"
     quality: int = 85
+    renditions: Mapping[str, Rendition] = field(default_factory=FrozenMapping)
     background: tuple[int, int, int] = (255, 255, 255)
 
     def __post_init__(self) -> None:
@@ -101,11 +164,15 @@ class Policy:
         for name in _LIMITS:
             _whole(name, getattr(self, name), 1, _MOST)
         object.__setattr__(self, "formats", _formats(self.formats))
-        for side in _tuple("size", self.size, 2):
-            _whole("size", side, 1, _MAX_SIDE)
-        _whole("quality", self.quality, 1, _MAX_QUALITY)
+        object.__setattr__(self, "renditions", _renditions(self.renditions))
+        _ = self.picture  # which checks what it is made of
         for level in _tuple("background", self.background, 3):
             _whole("background", level, 0, 255)
+
+    @property
+    def picture(self) -> Rendition:
+        """The picture itself, in the form of a rendition."""
+        return Rendition(size=self.size, fit=self.fit, quality=self.quality)
 
 
 _LIMITS: Final = tuple(name for name in Policy.__dataclass_fields__ if name.startswith("max_"))
@@ -127,8 +194,8 @@ def _tuple(name: str, value: object, length: int) -> tuple[object, ...]:
 
 def _is_format(name: object) -> bool:
     """Return true, or raise `InvalidPolicy` where there is no such format."""
-    if not isinstance(name, str) or name not in _DECODERS:
-        raise InvalidPolicy(f"formats: {name!r} is none of {', '.join(sorted(_DECODERS))}")
+    if not isinstance(name, str) or name not in _CODECS:
+        raise InvalidPolicy(f"formats: {name!r} is none of {', '.join(sorted(_CODECS))}")
     return True
 
 
@@ -140,10 +207,29 @@ def _formats(names: Iterable[str]) -> frozenset[str]:
     if not formats:
         raise InvalidPolicy("formats: at least one is needed")
     for name in formats:
-        needs = _DECODERS[name]
-        if needs is not None and find_spec(needs[0]) is None:
-            raise InvalidPolicy(f"formats: {name} cannot be decoded here: {needs[1]}")
+        _check_codec("formats", name)
     return formats
+
+
+def _check_codec(what: str, name: str) -> None:
+    """Raise `InvalidPolicy` where a format is not installed."""
+    needs = _CODECS[name]
+    if needs is not None and find_spec(needs[0]) is None:
+        raise InvalidPolicy(f"{what}: there is no {name} here: {needs[1]}")
+
+
+def _renditions(renditions: Mapping[str, Rendition]) -> FrozenMapping[Rendition]:
+    """Return the renditions as a mapping that nobody changes, or raise `InvalidPolicy`."""
+    if not isinstance(renditions, Mapping):
+        raise InvalidPolicy(f"renditions: expected a mapping of names to renditions, got {renditions!r}")
+    if len(renditions) > _MAX_RENDITIONS:
+        raise InvalidPolicy(f"renditions: at most {_MAX_RENDITIONS}, got {len(renditions)}")
+    for name, rendition in renditions.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidPolicy(f"renditions: a name has 1 to 20 of a-z, 0-9 and _, a letter first, got {name!r}")
+        if not isinstance(rendition, Rendition):
+            raise InvalidPolicy(f"renditions: expected a Rendition for {name!r}, got {rendition!r}")
+    return FrozenMapping(renditions)
 
 
 #: A profile picture: 300 x 300 from JPEG, PNG, WebP or GIF, with the default limits.

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import killing
+from fakes import files
 
-from safeupload import ImageInfo, NormalizedImage, Uploads
+from safeupload import ImageInfo, NormalizedImage, RenderedImage, Uploads
 from safeupload.storage import LocalStorage
 
 SYNCHRONOUS = {"delete": "EXTRA", "wal": "FULL"}
@@ -34,7 +35,9 @@ INFO = ImageInfo(format="PNG", width=1, height=1, orientation=1, animated=False,
 
 def image(text: str) -> NormalizedImage:
     """Return a "picture" that is told from others by its bytes, of more than one page."""
-    return NormalizedImage(data=text.encode() * 3000, width=1, height=1, sha256=text, info=INFO)
+    data = text.encode() * 3000
+    thumb = RenderedImage(data=data, width=1, height=1, media_type="image/webp", extension="webp", sha256=text)
+    return NormalizedImage(data=data, width=1, height=1, sha256=text, info=INFO, renditions={"thumb": thumb})
 
 
 class World:
@@ -82,13 +85,13 @@ class World:
 
     def dangling(self) -> list[str]:
         """Return the keys that a row names and under which there is not the whole file."""
-        storage = LocalStorage(self.folder / "pictures", durability="none")
-        return [key for key in self.rows() if not is_whole(storage.read(key))]
+        found = files(self.folder / "pictures")
+        return [key for key in self.rows() if not is_whole(found.get(key, b""))]
 
     def difference(self) -> list[str]:
         """Return what is there and should not be, or the other way round; and every mark."""
         storage = LocalStorage(self.folder / "pictures", durability="none")
-        return [*(set(storage.keys()) ^ set(self.rows())), *(mark.name for mark in storage.marks())]
+        return [*(files(self.folder / "pictures").keys() ^ set(self.rows())), *(mark.name for mark in storage.marks())]
 
 
 def is_whole(data: bytes) -> bool:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from safeupload import AVATAR, Corrupt, FormatNotAllowed, NotAnImage, Policy, Rejected, TooComplex, normalize, validate
 from safeupload._formats import _FORMATS, Malformed, rebuild
-from safeupload._plan import plan
+from safeupload._plan import plans, render_bytes
 
 
 def encoded(name: str, mode: str = "RGB", size: tuple[int, int] = (8, 8), **options: object) -> bytes:
@@ -177,7 +177,7 @@ def test_memory(data: bytes, raster: tuple[int, int], pixel: int, coefficients: 
     policy = replace(AVATAR, size=(4, 4))
     found = rebuild(data, policy)
     needed = pixel * raster[0] * raster[1] + coefficients + 16 * sum(raster) + 2 * len(found.data)
-    needed += plan(found, policy).render_bytes
+    needed += render_bytes(plans(found, policy), found, policy)
 
     assert validate(data, replace(policy, max_decode_bytes=needed))
     with pytest.raises(TooComplex) as caught:

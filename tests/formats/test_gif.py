@@ -13,7 +13,7 @@ from PIL import Image
 from safeupload import AVATAR, Corrupt, ImageInfo, NotAnImage, TooComplex, TooManyPixels, normalize, validate
 from safeupload._formats import Rebuilt
 from safeupload._formats.gif import rebuild
-from safeupload._plan import plan
+from safeupload._plan import plans, render_bytes
 
 RED, GREEN, BLUE, YELLOW = (200, 10, 20), (30, 190, 40), (50, 60, 180), (170, 160, 70)
 TABLE = (RED, GREEN, BLUE, YELLOW)
@@ -381,7 +381,7 @@ def test_memory() -> None:
     """Decoding takes a byte for each pixel of the frame, whatever the screen; the policy bounds it on each side."""
     data = gif.file(gif.screen(90, 90, TABLE), gif.frame(7, 5))
     needed = rebuilt(gif.file(gif.screen(7, 5, TABLE), gif.frame(7, 5))).decode_bytes(1)
-    needed += plan(rebuilt(data), AVATAR).render_bytes
+    needed += render_bytes(plans(rebuilt(data), AVATAR), rebuilt(data), AVATAR)
 
     assert rebuilt(data).pixel_bytes == 1
     assert validate(data, replace(AVATAR, max_decode_bytes=needed)).width == 90

@@ -20,7 +20,7 @@ from safeupload import AVATAR, Corrupt, FormatNotAllowed, TooComplex, TooManyPix
 from safeupload._decode import decoded
 from safeupload._formats import Rebuilt, rebuild
 from safeupload._formats import jpeg as module
-from safeupload._plan import plan
+from safeupload._plan import plans, render_bytes
 
 #: What stands at the end of a rebuilt file of one scan in the place of EOI: 64 one bits.
 LOOKAHEAD = b"\xff\x00" * 8
@@ -876,7 +876,7 @@ def test_p2_decode_memory() -> None:
         + 4 * 128
         + 16 * 16
         + 16 * (16 + 16)
-        + plan(rebuild(data, AVATAR), AVATAR).render_bytes
+        + render_bytes(plans(rebuild(data, AVATAR), AVATAR), rebuild(data, AVATAR), AVATAR)
     )
 
     assert safeupload.validate(data, replace(AVATAR, max_decode_bytes=need)).width == 16

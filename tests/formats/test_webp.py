@@ -10,7 +10,7 @@ from PIL import Image
 
 from safeupload import AVATAR, Corrupt, ImageInfo, NotAnImage, TooComplex, TooManyPixels, normalize, validate
 from safeupload._formats.webp import rebuild
-from safeupload._plan import plan
+from safeupload._plan import plans, render_bytes
 
 Rows = list[list[tuple[int, ...]]]
 PAPER: Final = (7, 8, 9)
@@ -500,7 +500,7 @@ def test_pixels(data: bytes) -> None:
 def test_memory(data: bytes) -> None:
     """Decoding takes 17 bytes a pixel in Pillow; the policy bounds it on each side."""
     found = rebuild(data, AVATAR)
-    needed = found.decode_bytes(1) + plan(found, AVATAR).render_bytes
+    needed = found.decode_bytes(1) + render_bytes(plans(found, AVATAR), found, AVATAR)
 
     assert found.pixel_bytes == 17
     assert validate(data, replace(AVATAR, max_decode_bytes=needed)).width == 7
@@ -523,6 +523,8 @@ def test_tiny_bomb(size: tuple[int, int], error: type[Exception]) -> None:
 def test_memory_of_a_small_frame() -> None:
     """A small frame on a large canvas costs what the frame costs: Pillow never sees the canvas."""
     data = animation(webp.anmf(4, 2, PIXELS), size=(3000, 3000))
-    needed = rebuild(SIMPLE, AVATAR).decode_bytes(1) + plan(rebuild(data, AVATAR), AVATAR).render_bytes
+    needed = rebuild(SIMPLE, AVATAR).decode_bytes(1) + render_bytes(
+        plans(rebuild(data, AVATAR), AVATAR), rebuild(data, AVATAR), AVATAR
+    )
 
     assert validate(data, replace(AVATAR, max_decode_bytes=needed)).width == 3000

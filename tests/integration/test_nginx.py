@@ -15,6 +15,7 @@ from safeupload import AVATAR, TooLarge
 from safeupload._body import FRAME
 
 KEY = "0123456789abcdef" * 2 + ".jpg"
+THUMB = "0123456789abcdef" * 2 + "-thumb.webp"
 
 
 class Application(BaseHTTPRequestHandler):
@@ -25,7 +26,7 @@ class Application(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Let nginx answer with what the path names."""
         self.send_response(200)
-        self.send_header("Content-Type", "image/jpeg")
+        self.send_header("Content-Type", "image/webp" if self.path.endswith("webp") else "image/jpeg")
         self.send_header("X-Accel-Redirect", self.path.replace("/show/", "/media/"))
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -49,6 +50,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Generator[httpx2.Client]
     pictures = folder / "pictures"
     pictures.mkdir()
     (pictures / KEY).write_bytes(b"a picture")
+    (pictures / THUMB).write_bytes(b"a picture")
     (pictures / ".pending").mkdir()
     (pictures / ".pending" / "mark").write_bytes(b"secret")
     (pictures / "notes.txt").write_bytes(b"secret")
@@ -72,17 +74,18 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Generator[httpx2.Client]
             thread.join()
 
 
-def test_a_picture_is_sent_with_the_headers_that_it_needs(client: httpx2.Client) -> None:
-    """It is kept for a year, is never a page or a script, and is not sent twice."""
-    response = client.get(f"/show/{KEY}")
+@pytest.mark.parametrize(("name", "media_type"), [(KEY, "image/jpeg"), (THUMB, "image/webp")])
+def test_a_picture_is_sent_with_the_headers_that_it_needs(client: httpx2.Client, name: str, media_type: str) -> None:
+    """It is kept for a year, is never a page or a script, and is not sent twice; so are renditions."""
+    response = client.get(f"/show/{name}")
     assert (response.status_code, response.content) == (200, b"a picture")
-    assert response.headers["Content-Type"] == "image/jpeg"
+    assert response.headers["Content-Type"] == media_type
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
     assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert response.headers["Server"] == "nginx"
-    again = client.get(f"/show/{KEY}", headers={"If-None-Match": response.headers["ETag"]})
+    again = client.get(f"/show/{name}", headers={"If-None-Match": response.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -99,6 +102,8 @@ def test_a_picture_is_sent_with_the_headers_that_it_needs(client: httpx2.Client)
         "/show/%2e%2e/app.db",
         f"/show/{KEY}/",
         f"/show/{KEY.upper()}",
+        f"/show/{KEY[:32]}-thumb.svg",
+        f"/show/{KEY[:32]}-../../app.db",
         "/.git/config",
     ],
 )

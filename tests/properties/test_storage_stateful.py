@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import picture
+from fakes import THUMB, files, picture
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from safeupload import CommitMissing, NotCommitted, StorageError, Transaction, Uploads
+from safeupload._keys import beside
 from safeupload.storage import LocalStorage
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a local storage needs flock")
@@ -178,7 +179,7 @@ class Storages(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([30, 90, RETAIN + 1]))
     def time_goes_by(self, seconds: int) -> None:
         """Everything gets older."""
-        for path in (*self.folder.glob("*.jpg"), *(self.folder / ".pending").iterdir()):
+        for path in (*self.folder.glob("[0-9a-f]*.*"), *(self.folder / ".pending").iterdir()):
             old = path.stat().st_mtime
             if path.parent.name == ".pending" or path.stat().st_nlink == 1:  # not twice, by its mark as well
                 os.utime(path, (old - seconds, old - seconds))
@@ -187,7 +188,8 @@ class Storages(RuleBasedStateMachine):
     def p5_what_rows_name_is_there(self) -> None:
         """P5: whole."""
         for key in self.rows.values():
-            assert key is None or self.storage.read(key) == picture("new").data
+            if key is not None:
+                assert self.storage.read(key) == self.storage.read(beside(key, THUMB)) == picture("new").data
 
     def teardown(self) -> None:
         """In the end everything is settled, and exactly what rows name is left."""
@@ -195,7 +197,7 @@ class Storages(RuleBasedStateMachine):
             self.crash(block)
         self.time_goes_by(RETAIN + 1)
         self.uploads().recover(min_age=0)
-        assert set(self.storage.keys()) == {key for key in self.rows.values() if key}
+        assert files(self.folder).keys() == {key for key in self.rows.values() if key}
         assert list(self.storage.marks()) == []
         shutil.rmtree(self.folder)
 

@@ -18,7 +18,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 import trio
-from fakes import picture
+from fakes import THUMB, files, picture
 
 from safeupload import AsyncUploads, Uploads
 from safeupload._keys import MarkName
@@ -73,7 +73,7 @@ class Storage(LocalStorage):
 
     def _slow(self, mark: _LocalMark) -> _LocalMark:
         save, record = mark.save, mark.record
-        mark.save = lambda data: self._slowly(lambda: save(data))  # type: ignore[method-assign]
+        mark.save = lambda *files: self._slowly(lambda: save(*files))  # type: ignore[method-assign]
         mark.record = lambda: self._slowly(record)  # type: ignore[method-assign]
         return mark
 
@@ -185,7 +185,7 @@ class World:
         self.database = Database(self.moments)
         for row in (1, 2):
             mark = self.storage.new_mark()
-            mark.save(picture(f"old{row}").data)
+            mark.save(picture(f"old{row}").data, {THUMB: picture(f"old{row}").data})
             self.storage.settle([], [mark])
             self.database.rows[row] = mark.name.key
         self.moments.at, self.moments.seen = at, 0
@@ -194,13 +194,14 @@ class World:
         """Check P5, that nobody writes any more, and that `recover` leaves exactly what rows name."""
         after = self.snapshot()
         for key in self.database.rows.values():
-            assert key is None or self.storage.read(key) in {picture(text).data for text in ("old1", "old2", "new")}
+            whole = {picture(text).data for text in ("old1", "old2", "new")}
+            assert key is None or self.storage.read(key) in whole
         time.sleep(4 * PAUSE)
         assert self.snapshot() == after
         sure = LocalStorage(self.folder, durability="none")
         rows = self.database.rows.values()
         Uploads(sure, references=lambda keys: [key for key in keys if key in rows]).recover(min_age=0)
-        assert set(sure.keys()) == {key for key in rows if key}
+        assert files(self.folder).keys() == {key for key in rows if key}
         assert list(sure.marks()) == []
 
     def snapshot(self) -> dict[str, tuple[int, int]]:

@@ -12,13 +12,13 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from fakes import picture
+from fakes import THUMB, files, picture
 
 from safeupload import StorageError, Uploads
 from safeupload.storage import LocalStorage, local
@@ -27,6 +27,7 @@ from safeupload.storage._base import Mark
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a local storage needs flock")
 
 WHOLE = picture("new").data
+RENDITIONS = {THUMB: WHOLE}
 CALLS = [
     *((os, name) for name in ("open", "write", "fchmod", "fsync", "link", "unlink", "utime", "stat", "fstat")),
     *((os, name) for name in ("scandir", "listdir", "mkdir")),
@@ -127,7 +128,7 @@ class World:
     def store(self) -> Mark:
         """Store a file, and leave its mark."""
         mark = self.storage.new_mark()
-        mark.save(WHOLE)
+        mark.save(WHOLE, RENDITIONS)
         mark.close()
         return mark
 
@@ -141,21 +142,21 @@ class World:
 
     def check(self) -> None:
         """Check that nothing is half-written, and that cleaning leaves exactly what is referenced."""
-        assert all(path.read_bytes() == WHOLE for path in self.root.glob("*.jpg"))
+        assert all(path.read_bytes() == WHOLE for path in self.root.glob("[0-9a-f]*.*"))
         for key, gone in self.told.items():
             assert (self.root / ".pending" / key).exists() is not gone
             assert not (gone and (self.root / key).exists())
         self.uploads().recover(min_age=0)
         assert list((self.root / ".pending").iterdir()) == []
         self.storage.remove(self.lost.name.key)
-        assert [path.name for path in self.root.glob("*.jpg")] == [self.named.name.key]
+        assert files(self.root) == {self.named.name.key: WHOLE}
 
 
 def save(world: World) -> None:
     """Store a new file."""
     mark = world.storage.new_mark()
     try:
-        mark.save(WHOLE)
+        mark.save(WHOLE, RENDITIONS)
     finally:
         mark.close()
 
@@ -279,7 +280,7 @@ def test_an_error_of_close_is_no_error(tmp_path: Path, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", failing)
         mark = storage.new_mark()
-        mark.save(WHOLE)
+        mark.save(WHOLE, RENDITIONS)
         mark.close()
         mark.close()
         assert len(closed) == 1
@@ -296,7 +297,7 @@ def test_one_file_that_stays_keeps_no_other(tmp_path: Path, monkeypatch: pytest.
     storage = LocalStorage(tmp_path)
     world = [storage.new_mark() for _ in range(3)]
     for mark in world:
-        mark.save(WHOLE)
+        mark.save(WHOLE, RENDITIONS)
     unlink = os.unlink
 
     def stubborn(name: str, **keywords: Any) -> None:  # noqa: ANN401
@@ -372,7 +373,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_file(
     mark = storage.new_mark()
     with monkeypatch.context() as patch, pytest.raises(StorageError) as caught:
         patch.setattr(os, "write", filling)
-        mark.save(WHOLE)
+        mark.save(WHOLE, RENDITIONS)
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.__cause__.errno == code
     assert written == [5]
@@ -454,9 +455,10 @@ def naming(rows: dict[int, str | None]) -> Callable[[list[str]], list[str]]:
     return lambda keys: [key for key in keys if key in rows.values()]
 
 
-def is_whole(path: Path) -> bool:
-    """Tell whether a file has come back with all its bytes."""
-    return path.exists() and path.read_bytes() == WHOLE
+def are_whole(root: Path, keys: Iterable[str]) -> bool:
+    """Tell whether files have come back with all their bytes."""
+    found = files(root)
+    return all(found.get(key) == WHOLE for key in keys)
 
 
 def lose_power_everywhere(
@@ -471,7 +473,7 @@ def lose_power_everywhere(
         with disk.mounted():
             for row in (1, 2):
                 mark = LocalStorage(root).new_mark()
-                mark.save(WHOLE)
+                mark.save(WHOLE, RENDITIONS)
                 mark.close()
                 rows[row] = mark.name.key
             (root / ".pending" / str(rows[1])).unlink()
@@ -489,13 +491,12 @@ def lose_power_everywhere(
         with disk.mounted():
             named = {key for key in rows.values() if key}
             uploads = Uploads(LocalStorage(root), references=naming(rows))
-            torn = not all(is_whole(root / key) for key in named)
+            torn = not are_whole(root, named)
             uploads.recover(min_age=0)
-            lost += torn or not all(is_whole(root / key) for key in named)
-            files = {path.name for path in root.glob("*.jpg")}
-            not_recovered += files != named or any((root / ".pending").iterdir())
+            lost += torn or not are_whole(root, named)
+            not_recovered += files(root).keys() != named or any((root / ".pending").iterdir())
             uploads.sweep(min_age=0, force=True)
-            not_swept += {path.name for path in root.glob("*.jpg")} != named
+            not_swept += files(root).keys() != named
             del uploads
         if not moment.name:
             return Losses(at + 1, lost, not_recovered, not_swept)

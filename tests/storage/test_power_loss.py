@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from fakes import picture
+from fakes import THUMB, files, picture
 
 from safeupload import Uploads
+from safeupload._keys import beside
 from safeupload.storage import LocalStorage, local
 from safeupload.storage._folder import Descriptor, Folder
 
@@ -219,14 +220,15 @@ def lose_power(
             tried += 1
             root = tmp_path / f"{tried}"
             build(root, world.before, names, whole)
-            found = {path.name: path.read_bytes() for path in root.glob("*.jpg")}
+            found = files(root)
             lost += any(found.get(key) != WHOLE for key in rows)
             uploads = Uploads(LocalStorage(root, durability="none"), references=partial_of(rows))
             uploads.recover(min_age=0)
-            lost += any((root / key).read_bytes() != WHOLE for key in rows if (root / key).exists())
-            not_recovered += {path.name for path in root.glob("*.jpg")} != rows or any((root / ".pending").iterdir())
+            found = files(root)
+            lost += any(found.get(key, WHOLE) != WHOLE for key in rows)
+            not_recovered += files(root).keys() != rows or any((root / ".pending").iterdir())
             uploads.sweep(min_age=0, force=True)
-            not_swept += {path.name for path in root.glob("*.jpg")} != rows
+            not_swept += files(root).keys() != rows
     return Losses(tried, lost, not_recovered, not_swept)
 
 
@@ -237,16 +239,19 @@ def partial_of(rows: frozenset[str]) -> Callable[[list[str]], list[str]]:
 
 def build(root: Path, before: frozenset[str], names: list[Step], whole: set[int]) -> None:
     """Build the folder as the disk has it."""
-    content: dict[str, dict[str, int]] = {"live": dict.fromkeys(before, -1), "pending": {}}
+    present = [*before, *(beside(key, THUMB) for key in before)]
+    content: dict[str, dict[str, int]] = {"live": dict.fromkeys(present, -1), "pending": {}}
     for step in names:
         if step.what == "add":
             content[step.folder][step.name] = step.inode
         else:
             content[step.folder].pop(step.name, None)
     (root / ".pending").mkdir(parents=True)
+    (root / ".renditions").mkdir()
+    (root / ".renditions" / THUMB).touch()
     made: dict[int, Path] = {}
-    for folder, files in ((root, content["live"]), (root / ".pending", content["pending"])):
-        for name, inode in files.items():
+    for folder, there in ((root, content["live"]), (root / ".pending", content["pending"])):
+        for name, inode in there.items():
             if inode in made and inode != -1:
                 os.link(made[inode], folder / name)
                 continue

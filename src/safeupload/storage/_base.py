@@ -1,16 +1,20 @@
 """
 What a transaction asks of a storage.
 
-A storage holds *files* under keys, and *marks*. A mark is a durable note that the fate of one file is open; whoever
+A storage holds *files* under keys, each with any number of renditions beside it, which come and go with it; and
+*marks*. A mark is a durable note that the fate of one file is open; whoever
 works on it holds it, and nobody can hold a mark that somebody else holds. A holder that dies lets go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple, Protocol
 
+from safeupload._frozen import FrozenMapping
 from safeupload._keys import MarkName
+
+NONE: Final[Mapping[str, bytes]] = FrozenMapping()
 
 
 class Failure(NamedTuple):
@@ -34,8 +38,12 @@ class Mark(Protocol):
     def name(self) -> MarkName:
         """Its name; that of a new mark can change until `save` or `record` has returned."""
 
-    def save(self, data: bytes) -> None:
-        """Make the mark of a new file, and the file: durable and whole once this returns."""
+    def save(self, data: bytes, renditions: Mapping[str, bytes] = NONE) -> None:
+        """
+        Make the mark of a new file, and the file: durable and whole once this returns.
+
+        So are the renditions, by the suffixes of their names.
+        """
 
     def record(self) -> None:
         """Make the mark of an old file, durable as far as the storage's level goes."""
@@ -51,7 +59,7 @@ class Storage(Protocol):
     """Files and marks. Every method blocks; all but the first three are private for now."""
 
     def read(self, key: str) -> bytes:
-        """Return a file's bytes; raise `InvalidKey`, `FileMissing` or `StorageError`."""
+        """Return the bytes of a file, or of a rendition; raise `InvalidKey`, `FileMissing` or `StorageError`."""
 
     def keys(self) -> Iterator[str]:
         """Return the keys of all files, in no order; those that come or go meanwhile may be missed."""
@@ -79,14 +87,15 @@ class Storage(Protocol):
         """
         Remove the files of some marks and then the marks, of others the marks alone, and let go of all of them.
 
-        Idempotent. What cannot be removed keeps its mark and is returned; nothing is raised.
+        Renditions go with their file. Idempotent. What cannot be removed keeps its mark and is returned; nothing is
+        raised.
         """
 
     def exists(self, key: str) -> bool:
         """Tell whether there is a file under the key."""
 
     def files(self) -> Iterator[File]:
-        """Return what `keys` returns, with dates."""
+        """Return what `keys` returns, with dates; and keys of which nothing but renditions are left."""
 
     def remove(self, key: str) -> None:
-        """Remove a file that has no mark; that it is gone already is no error. Raises `StorageError`."""
+        """Remove a file that has no mark, and its renditions; gone already is no error. Raises `StorageError`."""

@@ -6,6 +6,10 @@ being written, and what stands under its key is a hard link to it, so the mark c
 file is empty. Who holds a mark has an exclusive ``flock`` on it, which ends with the process: no clock and no process
 number is needed to tell a crash.
 
+Renditions come to stand beside their file in the same way, once it is there itself; their names in ``.pending`` are no
+marks, and go at once. ``.renditions`` lists the suffixes that such names have had here, so that whoever removes a file
+finds them, whatever its policy says.
+
 What a row may name is on the disk before anybody is given its key: the bytes (fsync of the file), then the name (fsync
 of the folder).
 """
@@ -15,14 +19,15 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
-from safeupload._keys import MarkName, checked, is_key, new_mark, old_mark, parse_mark
+from safeupload._keys import MarkName, beside, checked, is_key, is_suffix, key_beside, new_mark, old_mark, parse_mark
 from safeupload.errors import FileMissing, FolderNotOwned, InvalidArgument, StorageError, UnsupportedStorage
-from safeupload.storage._base import Failure, File, Mark
+from safeupload.storage._base import NONE, Failure, File, Mark
 from safeupload.storage._folder import Descriptor, Folder
 
 __all__ = ["Durability", "LocalStorage"]
@@ -31,6 +36,7 @@ __all__ = ["Durability", "LocalStorage"]
 Durability: TypeAlias = Literal["none", "safe", "strict"]
 
 _PENDING: Final = ".pending"
+_RENDITIONS: Final = ".renditions"
 #: Names that are tried before a mark is given up. A second one is needed only if a cleaner looks at the first between
 #: its creation and its lock, which are microseconds apart; so many in a row mean that something else is wrong.
 _TRIES: Final = 10
@@ -72,7 +78,7 @@ class LocalStorage:
         return f"LocalStorage({str(self._root)!r})"
 
     def read(self, key: str) -> bytes:
-        """Return a file's bytes; raise `InvalidKey`, `FileMissing` or `StorageError`."""
+        """Return the bytes of a file, or of a rendition; raise `InvalidKey`, `FileMissing` or `StorageError`."""
         with _reporting("read the file"):
             descriptor = self._live.open(checked(key), os.O_RDONLY)
             if descriptor is None:
@@ -81,7 +87,7 @@ class LocalStorage:
                 return file.read()
 
     def path(self, key: str) -> Path:
-        """Return where the file of a key stands or would stand, to serve it; raise `InvalidKey` if it is no key."""
+        """Return where a file or a rendition stands or would stand, to serve it; `InvalidKey` if it is neither."""
         return self._root / checked(key)
 
     def keys(self) -> Iterator[str]:
@@ -127,13 +133,14 @@ class LocalStorage:
         failures: dict[str, Failure] = {}
         for mark in remove:
             with _noting(failures, mark):
-                self._live.unlink_plain(mark.name.key)
+                self._unlink(mark.name.key)
         if remove and self._durability == "strict":  # or the mark could be gone for good, and the file come back
             with _noting(failures, *remove):
                 self._live.sync()
         for mark in (*remove, *drop):
             if mark.name.name not in failures:
                 with _noting(failures, mark):
+                    self._unstage(mark.name.key)
                     self._pending.unlink(mark.name.name)
             mark.close()
         return list(failures.values())
@@ -144,17 +151,43 @@ class LocalStorage:
             return self._live.date(key) is not None
 
     def files(self) -> Iterator[File]:
-        """Return what `keys` returns, with dates."""
+        """Return what `keys` returns, with dates; and keys of which a power loss has left nothing but renditions."""
+        alone: set[str] = set()
         with _reporting("list the files"):
             for entry in self._live.scan():
                 if is_key(entry.name):
                     with suppress(FileNotFoundError):
                         yield File(entry.name, entry.stat(follow_symlinks=False).st_mtime)
+            for entry in chain(self._live.scan(), self._pending.scan()) if self._suffixes() else ():
+                with suppress(FileNotFoundError):
+                    key = key_beside(entry.name)
+                    if key is not None and key not in alone and self._live.date(key) is None:
+                        alone.add(key)
+                        yield File(key, entry.stat(follow_symlinks=False).st_mtime)
 
     def remove(self, key: str) -> None:
-        """Remove a file that has no mark; that it is gone already is no error. Raises `StorageError`."""
+        """Remove a file, with its renditions, that has no mark; that it is gone already is no error."""
         with _reporting("remove the file"):
-            self._live.unlink_plain(key)
+            self._unlink(key)
+            self._unstage(key)
+
+    def _unlink(self, key: str) -> None:
+        """Remove a file and its renditions: itself last, since what an error or a crash leaves is found by it."""
+        for suffix in self._suffixes():
+            self._live.unlink_plain(beside(key, suffix))
+        self._live.unlink_plain(key)
+
+    def _unstage(self, key: str) -> None:
+        """Remove what a crash has left of the writing of renditions."""
+        for suffix in self._suffixes():
+            self._pending.unlink(beside(key, suffix))
+
+    def _suffixes(self) -> list[str]:
+        """Return all suffixes that names of renditions have had here."""
+        try:
+            return [suffix for suffix in Folder(_RENDITIONS, self._live).names() if is_suffix(suffix)]
+        except FileNotFoundError:  # a storage that never had any
+            return []
 
     def _is_due(self, name: MarkName, dated: float) -> bool:
         """Tell whether there is such a mark, old enough and no longer retained."""
@@ -229,14 +262,10 @@ class _LocalMark:
         self._descriptor = descriptor
         self.name = choose()
 
-    def save(self, data: bytes) -> None:
-        """Make the mark of a new file, and the file: durable and whole once this returns."""
+    def save(self, data: bytes, renditions: Mapping[str, bytes] = NONE) -> None:
+        """Make the mark of a new file, and the file: durable and whole once this returns. So are the renditions."""
         with _reporting("store the file"):
-            descriptor = self._create()
-            descriptor.write(data)
-            os.fchmod(descriptor.number, 0o644)  # a web server, another user, may serve it
-            if self._durability != "none":
-                descriptor.sync()
+            self._write(self._create(), data)
             self._sync_marks()
             try:
                 self._pending.link(self.name.name, self._live, self.name.key)
@@ -244,8 +273,40 @@ class _LocalMark:
                 self._pending.unlink(self.name.name)
                 self.name = self._choose()  # that file is not ours: whoever cleans up must not know its name
                 raise
+            if renditions:
+                self._list(renditions)
+                for suffix, rendition in renditions.items():
+                    self._add(beside(self.name.key, suffix), rendition)
+                self._sync_marks()
             if self._durability != "none":
                 self._live.sync()
+
+    def _write(self, descriptor: Descriptor, data: bytes) -> None:
+        descriptor.write(data)
+        os.fchmod(descriptor.number, 0o644)  # a web server, another user, may serve it
+        if self._durability != "none":
+            descriptor.sync()
+
+    def _add(self, name: str, data: bytes) -> None:
+        """Let a whole file stand under a name that our key has reserved."""
+        descriptor = self._pending.create(name)
+        self._write(descriptor, data)
+        descriptor.close()
+        self._pending.link(name, self._live, name)
+        self._pending.unlink(name)
+
+    def _list(self, suffixes: Iterable[str]) -> None:
+        """Put suffixes on the list, as durable as what will have them; nearly always they are there."""
+        with suppress(FileExistsError):
+            os.mkdir(_RENDITIONS, 0o700, dir_fd=self._live.number)
+        folder = Folder(_RENDITIONS, self._live)
+        missing = set(suffixes).difference(folder.names())
+        for suffix in missing:
+            with suppress(FileExistsError):
+                folder.create(suffix).close()
+        if missing and self._durability != "none":
+            folder.sync()
+            self._live.sync()
 
     def record(self) -> None:
         """Make the mark of an old file, durable as far as the storage's level goes."""

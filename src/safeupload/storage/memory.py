@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from safeupload._keys import MarkName, checked, new_mark, old_mark
+from safeupload._keys import MarkName, beside, checked, is_key, key_beside, new_mark, old_mark
 from safeupload.errors import FileMissing
-from safeupload.storage._base import Failure, File, Mark
+from safeupload.storage._base import NONE, Failure, File, Mark
 
 __all__ = ["MemoryStorage"]
 
@@ -25,7 +25,7 @@ class MemoryStorage:
         return f"<MemoryStorage with {len(self._files)} files>"
 
     def read(self, key: str) -> bytes:
-        """Return a file's bytes; raise `InvalidKey` or `FileMissing`."""
+        """Return the bytes of a file, or of a rendition; raise `InvalidKey` or `FileMissing`."""
         with self._lock:
             try:
                 return self._files[checked(key)][0]
@@ -35,7 +35,7 @@ class MemoryStorage:
     def keys(self) -> Iterator[str]:
         """Return the keys of all files, in no order; those that come or go meanwhile may be missed."""
         with self._lock:
-            return iter(list(self._files))
+            return iter([name for name in self._files if is_key(name)])
 
     def new_mark(self) -> _MemoryMark:
         """Return a mark for a new file; nothing happens before its `save`."""
@@ -69,7 +69,7 @@ class MemoryStorage:
         remove = list(remove)
         with self._lock:
             for mark in remove:
-                self._files.pop(mark.name.key, None)
+                self._remove(mark.name.key)
             for mark in (*remove, *drop):
                 self._marks.pop(mark.name.name, None)
         return []
@@ -82,12 +82,16 @@ class MemoryStorage:
     def files(self) -> Iterator[File]:
         """Return what `keys` returns, with dates."""
         with self._lock:
-            return iter([File(key, stored) for key, (_, stored) in self._files.items()])
+            return iter([File(name, stored) for name, (_, stored) in self._files.items() if is_key(name)])
 
     def remove(self, key: str) -> None:
-        """Remove a file that has no mark; that it is gone already is no error."""
+        """Remove a file, with its renditions, that has no mark; that it is gone already is no error."""
         with self._lock:
-            self._files.pop(key, None)
+            self._remove(key)
+
+    def _remove(self, key: str) -> None:
+        for name in [name for name in self._files if name == key or key_beside(name) == key]:
+            del self._files[name]
 
 
 class _MemoryMark:
@@ -108,11 +112,13 @@ class _MemoryMark:
         self.date = date
         self.held = True
 
-    def save(self, data: bytes) -> None:
-        """Make the mark of a new file, and the file."""
+    def save(self, data: bytes, renditions: Mapping[str, bytes] = NONE) -> None:
+        """Make the mark of a new file, the file, and its renditions."""
         self.record()
         with self._lock:
             self._files[self.name.key] = (data, self.date)
+            for suffix, rendition in renditions.items():
+                self._files[beside(self.name.key, suffix)] = (rendition, self.date)
 
     def record(self) -> None:
         """Make the mark."""
