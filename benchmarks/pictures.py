@@ -98,9 +98,11 @@ _CASES: Final[dict[str, Callable[[float], bytes]]] = {
     "JPEG 12 MP, Display P3": lambda scale: _jpeg(_scaled(PHONE_12, scale), icc_profile=display_p3()),
     "JPEG 12 MP, progressive": lambda scale: _jpeg(_scaled(PHONE_12, scale), progressive=True),
     "JPEG 50 MP": lambda scale: _jpeg(_scaled(PHONE_50, scale), _SOFT),
+    "JPEG 50 MP, progressive": lambda scale: _jpeg(_scaled(PHONE_50, scale), _SOFT, progressive=True),
     "PNG 4 MP, RGB": lambda scale: _file(photograph(*_scaled(SCREEN, scale)), "PNG", compress_level=1),
     "PNG 4 MP, RGBA": lambda scale: _png_with_alpha(_scaled(SCREEN, scale)),
     "WebP 4 MP": lambda scale: _file(photograph(*_scaled(SCREEN, scale)), "WEBP", quality=80, method=0),
+    "AVIF 4 MP": lambda scale: _file(photograph(*_scaled(SCREEN, scale)), "AVIF", quality=75, speed=10),
     "GIF 4 MP": lambda scale: _file(photograph(*_scaled(SCREEN, scale)).quantize(256), "GIF"),
 }
 NAMES: Final = tuple(_CASES)

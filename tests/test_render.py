@@ -32,7 +32,7 @@ def rebuilt(raster: Raster, **fields: object) -> Rebuilt:
     """Return what belongs to a raster that fills its canvas."""
     fields.setdefault("canvas", raster.image.size)
     fields.setdefault("frame", (0, 0, *raster.image.size))
-    return Rebuilt(format="PNG", data=b"", pixel_bytes=4, transparency=raster.key, **fields)  # type: ignore[arg-type]
+    return Rebuilt(format="PNG", pieces=[], pixel_bytes=4, transparency=raster.key, **fields)  # type: ignore[arg-type]
 
 
 def drawn(raster: Raster, policy: Policy, **fields: object) -> reference.Bytes:

@@ -62,7 +62,7 @@ def test_usage(run: ModuleType, capsys: pytest.CaptureFixture[str], argv: list[s
 
     output = capsys.readouterr().out
 
-    assert all(f"\n  {command} " in output for command in ("demo", "test", "lint"))
+    assert all(f"\n  {command} " in output for command in ("demo", "test", "lint", "bench"))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,7 @@ def test_usage(run: ModuleType, capsys: pytest.CaptureFixture[str], argv: list[s
         (["test", "-x", "tests/a.py"], ("test", ["-m", "pytest", "-x", "tests/a.py"])),
         (["test", "-x", "--long"], ("test", ["-m", "pytest", "-m", "long or property", "-x"])),
         (["lint"], ("lint", [])),
+        (["bench", "--quick"], ("bench", ["benchmarks", "--quick"])),
     ],
 )
 def test_parse(run: ModuleType, argv: list[str], expected: tuple[str, list[str]]) -> None:

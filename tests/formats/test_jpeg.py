@@ -862,7 +862,7 @@ def test_description(mode: str, expected: int) -> None:
         format="JPEG",
         canvas=(40, 24),
         frame=(0, 0, 40, 24),
-        data=result.data,
+        pieces=result.pieces,
         pixel_bytes=expected,
         scalable=True,
     )

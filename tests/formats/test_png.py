@@ -142,7 +142,7 @@ def test_description(kind: int, depth: int) -> None:
         format="PNG",
         canvas=(16, 16),
         frame=(0, 0, 16, 16),
-        data=data,
+        pieces=[data],
         pixel_bytes={GRAY: gray, PALETTE: 1}.get(kind, 4),
         has_alpha=kind in {GRAY_ALPHA, RGB_ALPHA},
         gray=kind in {GRAY, GRAY_ALPHA},

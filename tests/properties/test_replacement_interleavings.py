@@ -299,7 +299,7 @@ def _forgetful(self: MemoryStorage, remove: Iterable[Any], drop: Iterable[Any]) 
     return []
 
 
-def _unmarked(self: _MemoryMark, data: bytes) -> None:
+def _unmarked(self: _MemoryMark, data: bytes, renditions: object) -> None:
     self._files[self.name.key] = (data, 0)
 
 

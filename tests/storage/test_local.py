@@ -1,5 +1,6 @@
 """A folder as a storage: what it refuses, what it never touches, its locks, its faults and what it syncs."""
 
+import dataclasses
 import errno
 import fcntl
 import gc
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from fakes import THUMB, files, picture
@@ -23,6 +24,7 @@ from safeupload import (
     FolderNotOwned,
     InvalidArgument,
     InvalidKey,
+    NormalizedImage,
     StorageError,
     UnsupportedStorage,
     Uploads,
@@ -703,7 +705,9 @@ def test_an_old_file_that_cannot_be_removed(world: World, monkeypatch: pytest.Mo
 # --- durability ---
 
 
-def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: local.Durability) -> list[str]:
+def recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: local.Durability, made: NormalizedImage
+) -> list[str]:
     """Return what a replacement does to the disk, and when it commits."""
     world = World(tmp_path / durability, durability)
     calls: list[str] = []
@@ -718,7 +722,7 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: local.
             call = getattr(os, name)
             patch.setattr(os, name, noting(calls, name, call))
         patch.setattr(os, "fsync", lambda number: calls.append(f"sync {kind(number)}"))
-        with world.uploads().replace(picture("new")) as new:
+        with world.uploads().replace(made) as new:
             calls.append("entered")
             key = new.replacing(world.rows[1])
 
@@ -743,14 +747,40 @@ def noting(calls: list[str], name: str, call: Callable[..., Any]) -> Callable[..
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux to tell folders by their descriptors")
 def test_what_each_level_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With "safe" the bytes and then the name, before anybody has the key; with "strict" every mark and removal."""
-    none = ["write", "link", "entered", "commit", "unlink", "unlink", "unlink"]
-    safe = ["write", "sync file", "link", "sync names", "entered", "commit", "unlink", "unlink", "unlink"]
-    strict = ["write", "sync file", "sync marks", "link", "sync names", "entered", "sync marks", "commit", "unlink",
-              "sync names", "unlink", "unlink"]  # fmt: skip
+    before = {
+        "none": ["write", "link"],
+        "safe": ["write", "sync file", "link", "sync names"],
+        "strict": ["write", "sync file", "sync marks", "link", "sync names"],
+    }
+    # The old file's rendition, the file; of each mark what was staged, and itself.
+    after = ["unlink"] * 2 + ["unlink"] * 4
+    made = dataclasses.replace(picture("new"), renditions={})
 
-    assert recorded(tmp_path, monkeypatch, "none") == none
-    assert recorded(tmp_path, monkeypatch, "safe") == safe
-    assert recorded(tmp_path, monkeypatch, "strict") == strict
+    for level in get_args(local.Durability):
+        recording = ["sync marks"] if level == "strict" else []
+        removing = [*after[:2], "sync names", *after[2:]] if level == "strict" else after
+        assert recorded(tmp_path, monkeypatch, level, made) == [
+            *before[level],
+            "entered",
+            *recording,
+            "commit",
+            *removing,
+        ]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux to tell folders by their descriptors")
+def test_renditions_are_synced_with_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, and then named, as the file is, and before anybody has its key."""
+    before = {
+        "none": ["write", "link", "write", "link", "unlink"],
+        "safe": ["write", "sync file", "link", "write", "sync file", "link", "unlink", "sync names"],
+        "strict": ["write", "sync file", "sync marks", "link", "write", "sync file", "link", "unlink", "sync marks",
+                   "sync names"],
+    }  # fmt: skip
+
+    for level in get_args(local.Durability):
+        calls = recorded(tmp_path, monkeypatch, level, picture("new"))
+        assert calls[: calls.index("entered")] == before[level]
 
 
 def test_new_folders_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

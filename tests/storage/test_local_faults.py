@@ -280,7 +280,7 @@ def test_an_error_of_close_is_no_error(tmp_path: Path, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", failing)
         mark = storage.new_mark()
-        mark.save(WHOLE, RENDITIONS)
+        mark.save(WHOLE)
         mark.close()
         mark.close()
         assert len(closed) == 1

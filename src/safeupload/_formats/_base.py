@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Final
 from safeupload.errors import TooComplex, TooManyPixels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from safeupload._formats._pieces import Piece
     from safeupload.policy import Policy
 
 #: What Pillow takes besides for each row (pointers to it) and for each column (two rows of the file, of up to 8 bytes a
 #: pixel): nothing in a photograph, most of a picture one pixel high.
 _EDGE_BYTES: Final = 16
+
+_COARSE: Final = 8
 
 #: Output of one step of a bounded inflate; the smaller, the less memory a bomb gets.
 _INFLATE_STEP: Final = 1 << 16
@@ -35,21 +38,23 @@ class Rebuilt:
     """
     A file that we wrote ourselves, with everything its decoder must not have to find out.
 
-    `canvas` is the size of the picture as stored, `frame` the box (left, top, right, bottom) of it that `data` covers:
-    the first frame of an animation may be smaller than the canvas. `pixel_bytes` is what the decoder takes a pixel of
-    the frame, `fixed_bytes` what it takes besides. `transparency` is what Pillow calls so: alpha per palette entry, or
-    the sample(s) that mean "transparent", in the decoded depth. `gray` tells that the file is, whatever mode Pillow
-    decodes it to. `is_complete` tells, from the raw last pixels of the raster, whether all of it was decoded, where a
-    decoder does not raise if it was not.
+    `pieces` make up the file; they may be parts of the upload. `coarse_pieces`, if any, are enough for a decode at 1/8.
+    `canvas` is the size of the picture as stored, `frame` the box (left, top, right, bottom) of it that the file
+    covers: the first frame of an animation may be smaller than the canvas. `pixel_bytes` is what the decoder takes a
+    pixel of the frame, `fixed_bytes` what it takes besides. `transparency` is what Pillow calls so: alpha per palette
+    entry, or the sample(s) that mean "transparent", in the decoded depth. `gray` tells that the file is, whatever mode
+    Pillow decodes it to. `is_complete` tells, from the raw last pixels of the raster, whether all of it was decoded,
+    where a decoder does not raise if it was not.
     """
 
     format: str
     canvas: tuple[int, int]
     frame: tuple[int, int, int, int]
-    data: bytes = field(repr=False)
+    pieces: Sequence[Piece] = field(repr=False)
     pixel_bytes: int
     fixed_bytes: int = 0
     scalable: bool = False
+    coarse_pieces: Sequence[Piece] | None = field(default=None, repr=False)
     orientation: int = 1
     icc: bytes | None = field(default=None, repr=False)
     transparency: bytes | int | tuple[int, int, int] | None = None
@@ -58,11 +63,20 @@ class Rebuilt:
     gray: bool = False
     is_complete: Callable[[bytes], bool] = field(default=_always, repr=False, compare=False)
 
+    def pieces_at(self, scale: int) -> Sequence[Piece]:
+        """Return the pieces that a decode at 1/`scale` needs."""
+        return self.coarse_pieces if scale == _COARSE and self.coarse_pieces is not None else self.pieces
+
+    @property
+    def data(self) -> bytes:
+        """The file, in one."""
+        return b"".join(self.pieces)
+
     def decode_bytes(self, scale: int) -> int:
         """Return the memory a decode at 1/`scale` needs, in bytes."""
         left, top, right, bottom = self.frame
         width, height = -(-(right - left) // scale), -(-(bottom - top) // scale)
-        files = 2 * len(self.data)  # the one we wrote and, of some formats, the copy that is fed to the decoder
+        files = 2 * sum(map(len, self.pieces))  # the one we wrote, and the copy that is fed to some decoders
         return files + self.fixed_bytes + self.pixel_bytes * width * height + _EDGE_BYTES * (width + height)
 
 

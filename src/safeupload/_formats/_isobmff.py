@@ -71,7 +71,7 @@ def rebuild(data: bytes, policy: Policy, codec: Codec) -> Rebuilt:
         format=codec.name,
         canvas=(right - left, bottom - top),
         frame=(-left, -top, width - left, height - top),
-        data=writer.file(),
+        pieces=[writer.file()],
         pixel_bytes=_OUTPUT_BYTES,
         fixed_bytes=int(writer.coded_bytes),
         orientation=primary.orientation(),

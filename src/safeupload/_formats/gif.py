@@ -60,17 +60,15 @@ def rebuild(data: bytes, policy: Policy) -> Rebuilt:
         format=NAME,
         canvas=canvas,
         frame=(left, top, left + width, top + height),
-        data=b"".join(
-            (
-                b"GIF89a",
-                struct.pack("<HHBxx", width, height, _HAS_TABLE | entries.bit_length() - 2 if table else 0),
-                table,
-                b"!\xf9\x04\x01\0\0%c\0" % transparent if transparent is not None else b"",
-                struct.pack("<BxxxxHHB", _IMAGE, width, height, flags & _INTERLACED),
-                memoryview(data)[start : reader.position],
-                b";",
-            )
-        ),
+        pieces=[
+            b"GIF89a",
+            struct.pack("<HHBxx", width, height, _HAS_TABLE | entries.bit_length() - 2 if table else 0),
+            table,
+            b"!\xf9\x04\x01\0\0%c\0" % transparent if transparent is not None else b"",
+            struct.pack("<BxxxxHHB", _IMAGE, width, height, flags & _INTERLACED),
+            memoryview(data)[start : reader.position],
+            b";",
+        ],
         pixel_bytes=1,
         transparency=transparent,
         animated=reader.count_frames() > 0,

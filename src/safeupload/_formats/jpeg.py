@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from safeupload._formats._base import Allowance, Malformed, Rebuilt, check_pixels
+from safeupload._formats._coarse import empty_scan, is_coarse
 from safeupload._formats._exif import read_orientation
 from safeupload.errors import FormatNotAllowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from safeupload._formats._pieces import Piece
     from safeupload.policy import Policy
 
 NAME: Final = "JPEG"
@@ -188,8 +190,9 @@ class _Picture:
     adobe_transform: bytes = b""
     exif: bytes = b""
     tables: dict[tuple[int, int], bytes] = field(default_factory=dict)  # read, not yet written
-    scans: list[bytes | memoryview] = field(default_factory=list)
+    scans: list[Piece] = field(default_factory=list)
     scan_count: int = 0
+    fine: dict[int, list[int]] = field(default_factory=dict)  # where in `scans` a component's AC scans begin
 
     def __post_init__(self) -> None:
         self._scans_left = Allowance("scans", self.policy.max_scans)
@@ -280,6 +283,8 @@ class _Picture:
         for number in numbers:
             self._progression.code(number, slice(first, last + 1), high, low)
         self._write_scan(frame, header, entropy)
+        if frame.progressive and first:
+            self.fine.setdefault(numbers[0], []).append(len(self.scans) - 2)
 
     @property
     def complete(self) -> bool:
@@ -302,26 +307,31 @@ class _Picture:
         if frame is None or not self._progression.is_complete:
             raise Malformed("scans are missing")
         single = self.scan_count == 1  # so it is not a progressive one, which takes two
-        data = b"".join(
-            (
-                b"\xff\xd8",
-                _JFIF if self.jfif else b"",
-                _marked(_APP14, _ADOBE + self.adobe_transform) if self.adobe_transform else b"",
-                *self.scans,
-                _LOOKAHEAD if single else b"\xff\xd9",
-            ),
-        )
         return Rebuilt(
             format=NAME,
             canvas=(frame.width, frame.height),
             frame=(0, 0, frame.width, frame.height),
-            data=data,
+            pieces=self._file(self.scans, _LOOKAHEAD if single else b"\xff\xd9"),
+            coarse_pieces=self._file(self._coarse_scans(frame), b"\xff\xd9") if frame.progressive else None,
             pixel_bytes=_PIXEL_BYTES[len(frame.components)],
             fixed_bytes=0 if single else _BLOCK_BYTES * sum(part.padded for part in frame.components.values()),
             scalable=True,
             orientation=read_orientation(self.exif),
             icc=self._profile.whole(),
         )
+
+    def _file(self, scans: Iterable[Piece], end: bytes) -> list[Piece]:
+        adobe = _marked(_APP14, _ADOBE + self.adobe_transform) if self.adobe_transform else b""
+        return [b"\xff\xd8", _JFIF if self.jfif else b"", adobe, *scans, end]
+
+    def _coarse_scans(self, frame: _Frame) -> list[Piece]:
+        """Return the scans, and the tables among them, that a decode at 1/8 needs."""
+        parts = frame.components
+        most = max(part.horizontal for part in parts.values()), max(part.vertical for part in parts.values())
+        coarse = [number for number, part in parts.items() if is_coarse((part.horizontal, part.vertical), most)]
+        left_out = {at + more for number in coarse for at in self.fine[number] for more in (0, 1)}
+        kept = [piece for at, piece in enumerate(self.scans) if at not in left_out]
+        return [*kept, *(empty_scan(number, parts[number].alone) for number in coarse)]
 
 
 def _marked(marker: int, body: bytes) -> bytes:

@@ -167,7 +167,7 @@ class _Header:
             format=NAME,
             canvas=(self.width, self.height),
             frame=(0, 0, self.width, self.height),
-            data=data,
+            pieces=[data],
             pixel_bytes=2 if (self.kind, self.depth) == (_GRAY, 16) else _PIXEL_BYTES[self.kind],
             orientation=orientation,
             icc=icc,

@@ -159,7 +159,7 @@ class _Picture:
             format=NAME,
             canvas=canvas,
             frame=(left, top, left + width, top + height),
-            data=_chunk(b"RIFF", content),
+            pieces=[_chunk(b"RIFF", content)],
             pixel_bytes=_PIXEL_BYTES,
             orientation=read_orientation(self.exif),
             icc=self.icc,
