@@ -189,7 +189,10 @@ def _send(port: int, size: int, *, chunked: bool) -> tuple[int, int]:
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
     tail = b"\r\n--x--\r\n"
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % (len(head) + size + len(tail))
-    with socket.create_connection(("127.0.0.1", port), 60) as client:
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)  # what lies on our side is not sent
+        client.settimeout(60)
+        client.connect(("127.0.0.1", port))
         sent = 0
         try:
             client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\n%b\r\n" % length)

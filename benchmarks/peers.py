@@ -67,7 +67,9 @@ def vips(data: bytes) -> bytes:
 
     pyvips.voperation.cache_set_max(0)
     image = pyvips.Image.thumbnail_buffer(data, SIDE, height=SIDE, crop="centre", export_profile="srgb")
-    result: bytes = image.flatten(background=255).jpegsave_buffer(Q=QUALITY, keep="none")
+    if image.hasalpha():
+        image = image.flatten(background=255)
+    result: bytes = image.jpegsave_buffer(Q=QUALITY, keep="none")
     return result
 
 

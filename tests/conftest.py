@@ -9,7 +9,7 @@ _COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, H
 # CI repeats itself, so that a red run is the change's fault; a developer's machine explores.
 _REPEATABLE = "CI" in os.environ
 
-settings.register_profile("ordinary", _COMMON, max_examples=50, derandomize=_REPEATABLE)
+settings.register_profile("ordinary", _COMMON, max_examples=30, derandomize=_REPEATABLE)
 settings.register_profile("long", _COMMON, max_examples=600, derandomize=_REPEATABLE)
 
 

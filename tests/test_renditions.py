@@ -182,13 +182,13 @@ def test_colours_under_transparent_pixels_do_not_bleed(format_name: OutputFormat
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_p4_pixels(fit: Fit, orientation: int) -> None:
     """They are those of a careful reference, upright, whatever was shared between renditions."""
-    source = photograph(1200, 800)
+    source = photograph(720, 480)
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(source, "JPEG", quality=95, exif=exif)
     colours, _ = reference.decode(data)
     whole = reference.upright(colours, orientation)
-    sizes = {"thumb": (30, 30), "small": (90, 130), "large": (300, 200), "larger": (410, 440)}
+    sizes = {"thumb": (20, 20), "small": (50, 80), "large": (180, 120), "larger": (250, 270)}
     policy = Policy(renditions={name: Rendition(size=size, fit=fit) for name, size in sizes.items()})
 
     with patch.object(_render, "_encode", lambda image, _: image.tobytes()):
