@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import shutil
 import struct
 from dataclasses import replace
 from itertools import pairwise
@@ -118,6 +119,18 @@ def test_there_is_a_limit_to_their_number() -> None:
     with pytest.raises(InvalidPolicy, match="at most 16, got 17"):
         Policy(renditions=many)
     assert len(Policy(renditions=dict(list(many.items())[:16])).renditions) == 16
+
+
+@pytest.mark.parametrize(("format_name", "side"), [("WEBP", 1526), ("AVIF", 1619), ("PNG", 4096), ("JPEG", 4096)])
+def test_p2_a_rendition_that_costs_more_than_any_decode_is_refused(format_name: OutputFormat, side: int) -> None:
+    """What an encoder takes counts as well; one that could never run is told when the policy is built."""
+    room = 100 << 20
+    rendition = Rendition(size=(side, side), format=format_name)
+    assert Policy(max_decode_bytes=room, renditions={"large": rendition}).renditions["large"] == rendition
+    if side == 4096:
+        return
+    with pytest.raises(InvalidPolicy, match=r"to encode 'large' may take 10[45],"):
+        Policy(max_decode_bytes=room, renditions={"large": replace(rendition, size=(side + 1, side))})
 
 
 def test_a_policy_with_renditions_is_frozen_hashable_and_sent_to_other_processes() -> None:
@@ -472,6 +485,34 @@ def test_sweep_removes_what_a_power_loss_has_left_of_one(tmp_path: Path) -> None
     assert len(list(tmp_path.glob("[0-9a-f]*.*"))) == 4
     assert list((tmp_path / ".pending").iterdir()) == []
     assert list(storage.keys()) == [kept]
+
+
+def test_a_folder_that_was_restored_without_its_dotfiles(tmp_path: Path) -> None:
+    """A sweep finds out again which renditions there are, so that they go with their file."""
+    rows: dict[int, str | None] = {}
+    replaced(LocalStorage(tmp_path), SEVERAL, rows)
+    shutil.rmtree(tmp_path / ".renditions")
+    shutil.rmtree(tmp_path / ".pending")
+    storage = LocalStorage(tmp_path, adopt=True)
+    uploads = Uploads(storage, AVATAR, references=lambda keys: [key for key in keys if key in rows.values()])
+
+    assert uploads.sweep(min_age=0).removed == ()
+    key, _ = replaced(storage, AVATAR, rows)
+
+    assert [path.name for path in tmp_path.glob("[0-9a-f]*.*")] == [key]
+
+
+def test_a_rendition_that_no_file_may_be_called_after_is_not_stored() -> None:
+    """Whoever makes a `NormalizedImage` by hand does not choose paths."""
+    picture = normalize(png(photograph(8, 8)), SEVERAL)
+    wrong = replace(picture, renditions={"../x": picture.renditions["thumb"]})
+    storage = MemoryStorage()
+    uploads = Uploads(storage, references=lambda keys: keys)
+
+    with pytest.raises(InvalidKey), uploads.replace(wrong):
+        pass
+    assert list(storage.keys()) == []
+    assert list(storage.marks()) == []
 
 
 def test_what_is_no_suffix_on_the_list_is_ignored(tmp_path: Path) -> None:

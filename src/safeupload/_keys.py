@@ -35,6 +35,19 @@ def is_suffix(value: str) -> bool:
     return _SUFFIX.fullmatch(value) is not None
 
 
+def suffix_of(name: str) -> str:
+    """Return what the name of a rendition's file ends with."""
+    return name[_DIGITS:]
+
+
+def new_suffix(name: str, extension: str) -> str:
+    """Return what the name of a rendition's file ends with; raise `InvalidKey` if nothing may be called so."""
+    suffix = f"-{name}.{extension}"
+    if not is_suffix(suffix):
+        raise InvalidKey
+    return suffix
+
+
 def beside(key: str, suffix: str) -> str:
     """Return the name of a rendition's file, which stands beside that of the key."""
     return key[:_DIGITS] + suffix
@@ -43,7 +56,7 @@ def beside(key: str, suffix: str) -> str:
 def key_beside(name: str) -> str | None:
     """Return the key of the file that a rendition's stands beside, None if the name is not that of a rendition."""
     key = f"{name[:_DIGITS]}.jpg"
-    return key if is_key(key) and is_suffix(name[_DIGITS:]) else None
+    return key if is_key(key) and is_suffix(suffix_of(name)) else None
 
 
 def checked(name: str) -> str:

@@ -68,7 +68,7 @@ def render_bytes(steps: Sequence[Plan], rebuilt: Rebuilt, policy: Policy) -> int
     Return the memory that rendering takes beside the raster.
 
     That is the reduced pictures, once for results that can be transparent and once for others, and for one result at a
-    time LANCZOS's first pass, and twice the result itself.
+    time LANCZOS's first pass, twice the result itself, and its encoder.
     """
     reduced: set[tuple[int, int, bool]] = set()
     most = 0
@@ -76,8 +76,9 @@ def render_bytes(steps: Sequence[Plan], rebuilt: Rebuilt, policy: Policy) -> int
         width, height = each.reduced
         reduced.add((width, height, rebuilt.has_alpha and rendition.has_alpha))
         finished = rendition.size if rendition.fit == "pad" else each.target
-        most = max(most, each.target[0] * (height + each.target[1]) + math.prod(finished))
-    return _PIXEL_BYTES * (sum(width * height for width, height, _ in reduced) + most)
+        pixels = each.target[0] * (height + each.target[1]) + math.prod(finished)
+        most = max(most, _PIXEL_BYTES * pixels + rendition.encoder_bytes)
+    return _PIXEL_BYTES * sum(width * height for width, height, _ in reduced) + most
 
 
 def _aligned(steps: list[Plan]) -> tuple[Plan, ...]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from safeupload._drive import CHECKPOINT, Flow, asking, storing
 from safeupload._events import Observer
 from safeupload._image import NormalizedImage
-from safeupload._keys import named
+from safeupload._keys import named, new_suffix
 from safeupload._machine import Does, Happened, State, Step, following
 from safeupload._outcome import outcome
 from safeupload._recovery import tidy
@@ -290,7 +290,7 @@ class Core:
 
 def _beside(image: NormalizedImage) -> dict[str, bytes]:
     """Return the renditions by the suffixes of their files."""
-    return {f"-{name}.{each.extension}": each.data for name, each in image.renditions.items()}
+    return {new_suffix(name, each.extension): each.data for name, each in image.renditions.items()}
 
 
 def _explain(missing: Iterable[str], still: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from safeupload._blocks import AsyncReplacement, AsyncTransaction, Replacement, 
 from safeupload._drive import Flow, drive, drive_async, is_async_callable
 from safeupload._events import Event, Observer
 from safeupload._image import NormalizedImage
-from safeupload._keys import beside, is_key
+from safeupload._keys import beside, is_key, new_suffix
 from safeupload._recovery import MIN_AGE, RecoveryReport, SweepReport, recover, sweep
 from safeupload._references import AsyncReferences, References
 from safeupload._source import AsyncSource, Source
@@ -72,7 +72,7 @@ class _Settings:
             raise InvalidArgument(f"name: {name!r} is no rendition of the policy, which has {names}") from None
         if not is_key(key):
             raise InvalidKey
-        return beside(key, f"-{name}.{rendition.extension}")
+        return beside(key, new_suffix(name, rendition.extension))
 
     def _core(self) -> Core:
         return Core(self._storage, self._references, self._retain, self._observe)

@@ -6,9 +6,7 @@ being written, and what stands under its key is a hard link to it, so the mark c
 file is empty. Who holds a mark has an exclusive ``flock`` on it, which ends with the process: no clock and no process
 number is needed to tell a crash.
 
-Renditions come to stand beside their file in the same way, once it is there itself; their names in ``.pending`` are no
-marks, and go at once. ``.renditions`` lists the suffixes that such names have had here, so that whoever removes a file
-finds them, whatever its policy says.
+Renditions come to stand beside their file once it is there itself, and go before it does: see `_beside`.
 
 What a row may name is on the disk before anybody is given its key: the bytes (fsync of the file), then the name (fsync
 of the folder).
@@ -17,17 +15,18 @@ of the folder).
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import chain
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
-from safeupload._keys import MarkName, beside, checked, is_key, is_suffix, key_beside, new_mark, old_mark, parse_mark
+from safeupload._keys import MarkName, checked, is_key, new_mark, old_mark, parse_mark
 from safeupload.errors import FileMissing, FolderNotOwned, InvalidArgument, StorageError, UnsupportedStorage
 from safeupload.storage._base import NONE, Failure, File, Mark
+from safeupload.storage._beside import Renditions, write
 from safeupload.storage._folder import Descriptor, Folder
 
 __all__ = ["Durability", "LocalStorage"]
@@ -36,7 +35,6 @@ __all__ = ["Durability", "LocalStorage"]
 Durability: TypeAlias = Literal["none", "safe", "strict"]
 
 _PENDING: Final = ".pending"
-_RENDITIONS: Final = ".renditions"
 #: Names that are tried before a mark is given up. A second one is needed only if a cleaner looks at the first between
 #: its creation and its lock, which are microseconds apart; so many in a row mean that something else is wrong.
 _TRIES: Final = 10
@@ -72,6 +70,8 @@ class LocalStorage:
             self._make_root()
             self._live = Folder(os.path.realpath(self._root))
             self._pending = self._own(adopt=adopt)
+            self._beside = Renditions(self._live, self._pending, durable=durability != "none")
+            self._places = _Places(self._live, self._pending, self._beside, durability)
             self._probe()
 
     def __repr__(self) -> str:
@@ -97,11 +97,11 @@ class LocalStorage:
 
     def new_mark(self) -> _LocalMark:
         """Return a mark for a new file; nothing happens before its `save`."""
-        return _LocalMark(self._live, self._pending, self._durability, new_mark)
+        return _LocalMark(self._places, new_mark)
 
     def old_mark(self, key: str, retain: int) -> _LocalMark:
         """Return a mark for a file that is to be released; nothing happens before its `record`."""
-        return _LocalMark(self._live, self._pending, self._durability, lambda: old_mark(key, retain))
+        return _LocalMark(self._places, lambda: old_mark(key, retain))
 
     def marks(self) -> Iterator[MarkName]:
         """Return the names of all marks, in no order."""
@@ -118,7 +118,7 @@ class LocalStorage:
         with _reporting("take hold of a mark"):
             if not self._is_due(name, dated):  # most are young: one look is enough
                 return None
-            mark = _LocalMark(self._live, self._pending, self._durability, lambda: name, self._pending.open(name.name))
+            mark = _LocalMark(self._places, lambda: name, self._pending.open(name.name))
             with ExitStack() as giving_up:
                 giving_up.callback(mark.close)
                 # It may have been dropped, or touched, before the lock was ours.
@@ -140,7 +140,7 @@ class LocalStorage:
         for mark in (*remove, *drop):
             if mark.name.name not in failures:
                 with _noting(failures, mark):
-                    self._unstage(mark.name.key)
+                    self._beside.forget(mark.name.key)
                     self._pending.unlink(mark.name.name)
             mark.close()
         return list(failures.values())
@@ -152,42 +152,23 @@ class LocalStorage:
 
     def files(self) -> Iterator[File]:
         """Return what `keys` returns, with dates; and keys of which a power loss has left nothing but renditions."""
-        alone: set[str] = set()
         with _reporting("list the files"):
             for entry in self._live.scan():
                 if is_key(entry.name):
                     with suppress(FileNotFoundError):
                         yield File(entry.name, entry.stat(follow_symlinks=False).st_mtime)
-            for entry in chain(self._live.scan(), self._pending.scan()) if self._suffixes() else ():
-                with suppress(FileNotFoundError):
-                    key = key_beside(entry.name)
-                    if key is not None and key not in alone and self._live.date(key) is None:
-                        alone.add(key)
-                        yield File(key, entry.stat(follow_symlinks=False).st_mtime)
+            yield from itertools.starmap(File, self._beside.alone())
 
     def remove(self, key: str) -> None:
         """Remove a file, with its renditions, that has no mark; that it is gone already is no error."""
         with _reporting("remove the file"):
             self._unlink(key)
-            self._unstage(key)
+            self._beside.forget(key)
 
     def _unlink(self, key: str) -> None:
         """Remove a file and its renditions: itself last, since what an error or a crash leaves is found by it."""
-        for suffix in self._suffixes():
-            self._live.unlink_plain(beside(key, suffix))
+        self._beside.remove(key)
         self._live.unlink_plain(key)
-
-    def _unstage(self, key: str) -> None:
-        """Remove what a crash has left of the writing of renditions."""
-        for suffix in self._suffixes():
-            self._pending.unlink(beside(key, suffix))
-
-    def _suffixes(self) -> list[str]:
-        """Return all suffixes that names of renditions have had here."""
-        try:
-            return [suffix for suffix in Folder(_RENDITIONS, self._live).names() if is_suffix(suffix)]
-        except FileNotFoundError:  # a storage that never had any
-            return []
 
     def _is_due(self, name: MarkName, dated: float) -> bool:
         """Tell whether there is such a mark, old enough and no longer retained."""
@@ -244,20 +225,25 @@ class LocalStorage:
             self._pending.unlink(second.name)
 
 
+class _Places(NamedTuple):
+    """Where a mark and its file are."""
+
+    live: Folder
+    pending: Folder
+    beside: Renditions
+    durability: Durability
+
+
 class _LocalMark:
     """A mark: a file in the folder of marks, and the lock on it."""
 
     def __init__(
         self,
-        live: Folder,
-        pending: Folder,
-        durability: Durability,
+        places: _Places,
         choose: Callable[[], MarkName],
         descriptor: Descriptor | None = None,
     ) -> None:
-        self._live = live
-        self._pending = pending
-        self._durability = durability
+        self._live, self._pending, self._beside, self._durability = places
         self._choose = choose
         self._descriptor = descriptor
         self.name = choose()
@@ -265,7 +251,7 @@ class _LocalMark:
     def save(self, data: bytes, renditions: Mapping[str, bytes] = NONE) -> None:
         """Make the mark of a new file, and the file: durable and whole once this returns. So are the renditions."""
         with _reporting("store the file"):
-            self._write(self._create(), data)
+            write(self._create(), data, durable=self._durability != "none")
             self._sync_marks()
             try:
                 self._pending.link(self.name.name, self._live, self.name.key)
@@ -274,39 +260,10 @@ class _LocalMark:
                 self.name = self._choose()  # that file is not ours: whoever cleans up must not know its name
                 raise
             if renditions:
-                self._list(renditions)
-                for suffix, rendition in renditions.items():
-                    self._add(beside(self.name.key, suffix), rendition)
+                self._beside.save(self.name.key, renditions)
                 self._sync_marks()
             if self._durability != "none":
                 self._live.sync()
-
-    def _write(self, descriptor: Descriptor, data: bytes) -> None:
-        descriptor.write(data)
-        os.fchmod(descriptor.number, 0o644)  # a web server, another user, may serve it
-        if self._durability != "none":
-            descriptor.sync()
-
-    def _add(self, name: str, data: bytes) -> None:
-        """Let a whole file stand under a name that our key has reserved."""
-        descriptor = self._pending.create(name)
-        self._write(descriptor, data)
-        descriptor.close()
-        self._pending.link(name, self._live, name)
-        self._pending.unlink(name)
-
-    def _list(self, suffixes: Iterable[str]) -> None:
-        """Put suffixes on the list, as durable as what will have them; nearly always they are there."""
-        with suppress(FileExistsError):
-            os.mkdir(_RENDITIONS, 0o700, dir_fd=self._live.number)
-        folder = Folder(_RENDITIONS, self._live)
-        missing = set(suffixes).difference(folder.names())
-        for suffix in missing:
-            with suppress(FileExistsError):
-                folder.create(suffix).close()
-        if missing and self._durability != "none":
-            folder.sync()
-            self._live.sync()
 
     def record(self) -> None:
         """Make the mark of an old file, durable as far as the storage's level goes."""
