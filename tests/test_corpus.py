@@ -34,9 +34,10 @@ def everything(data):
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(CORPUS is None, reason="SAFEUPLOAD_CORPUS names no corpus")
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("function", ["default", pytest.param("everything", marks=pytest.mark.long)])
+@pytest.mark.parametrize("function", ["default", "everything"])
 def test_no_file_of_the_corpus_gets_through(function: str, tmp_path: Path) -> None:
     """
     Every file becomes a clean, right picture or one clean refusal, within time and memory.

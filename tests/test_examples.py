@@ -1,10 +1,12 @@
 """The examples run, and show what they say."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from builders.pictures import jpeg
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -21,3 +23,21 @@ def test_the_replacement_survives_everything(tmp_path: Path) -> None:
     named = [line.rpartition(" ")[2] for line in lines]
     assert named[0] != named[1] == named[2] == named[3] == named[4]
     assert "CommitMissing" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a local storage needs flock")
+def test_several_sizes_stand_behind_one_key(tmp_path: Path) -> None:
+    """The page names four files, all of which are there; what is no picture is refused, and leaves nothing."""
+    source = tmp_path / "upload"
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "several_sizes.py"), str(source), str(tmp_path)]
+
+    source.write_bytes(b"no picture")
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    source.write_bytes(jpeg(640, 480))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (refused.returncode, refused.stdout) == (1, "The file is not a picture.\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    names = set(re.findall(r"pictures/([^ \"]+)", (tmp_path / "index.html").read_text()))
+    assert names == {path.name for path in (tmp_path / "pictures").glob("[!.]*")}
+    assert len(names) == 4
