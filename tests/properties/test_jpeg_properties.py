@@ -52,7 +52,8 @@ def check(data: bytes) -> None:
     result = one_of_two(data)
     if result is not None:
         check_stable(data, result)
-    assert (one_of_two(data, TINY) is None) is (result is None)
+    tiny = one_of_two(data, TINY)  # which may be right about what is decoded, and need not see damage in what is not
+    assert result is None or tiny is not None
 
 
 # --- pieces of files
