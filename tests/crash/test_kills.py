@@ -57,7 +57,7 @@ def test_the_plain_way_does_not() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("scenario", "journal", "durability"),
-    [*((each, "wal", "safe") for each in SCENARIOS), ("two", "delete", "safe"), ("two", "delete", "strict")],
+    [*((each, "wal", "safe") for each in SCENARIOS), ("two", "delete", "strict")],
 )
 def test_p5_p7_survive_a_kill_anywhere(scenario: str, journal: str, durability: str) -> None:
     """Killed before every single system call, and `recover` before every 41st, all of them in turn."""
