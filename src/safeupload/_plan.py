@@ -57,7 +57,7 @@ def plans(rebuilt: Rebuilt, policy: Policy) -> tuple[Plan, ...]:
 
     Every shortcut is taken that cannot be seen; the largest result decides at which scale is decoded.
     """
-    wanted = [_wanted(rebuilt, each) for each in (policy.picture, *policy.renditions.values())]
+    wanted = [_wanted(rebuilt, each) for each in policy.pictures]
     least = min(each.ratio for each in wanted)
     scale = next((scale for scale in _SCALES if rebuilt.scalable and least >= _GAP * scale), 1)
     return _aligned([_plan(rebuilt.canvas, each, scale) for each in wanted])
@@ -72,7 +72,7 @@ def render_bytes(steps: Sequence[Plan], rebuilt: Rebuilt, policy: Policy) -> int
     """
     reduced: set[tuple[int, int, bool]] = set()
     most = 0
-    for each, rendition in zip(steps, (policy.picture, *policy.renditions.values()), strict=True):
+    for each, rendition in zip(steps, policy.pictures, strict=True):
         width, height = each.reduced
         reduced.add((width, height, rebuilt.has_alpha and rendition.has_alpha))
         finished = rendition.size if rendition.fit == "pad" else each.target

@@ -43,9 +43,8 @@ class Encoded(NamedTuple):
 def render(image: Image.Image, rebuilt: Rebuilt, steps: Sequence[Plan], policy: Policy) -> list[Encoded]:
     """Return what the policy asks for, from the raster that the plans were made for: the picture, the renditions."""
     raster = _Raster(image, rebuilt, Profile(rebuilt.icc), policy.background)
-    wanted = (policy.picture, *policy.renditions.values())
     order = sorted(range(len(steps)), key=lambda at: steps[at].factor)
-    results = {at: _rendered(raster, steps[at], wanted[at]) for at in order}
+    results = {at: _rendered(raster, steps[at], policy.pictures[at]) for at in order}
     return [results[at] for at in range(len(steps))]
 
 
@@ -120,29 +119,24 @@ class _Raster:
         factor = steps.factor
         rows = max(1, _STRIP_PIXELS // (right - left) // factor) * factor
         whole = Image.new("RGBa" if keeps_alpha else "RGB", steps.reduced)
-        finish = self._kept if keeps_alpha else self._over_background
         for start in range(top, bottom, rows):
             strip = _strip(self._image, self.rebuilt, (left, start, right, min(start + rows, bottom))).reduce(factor)
-            whole.paste(finish(strip), (0, (start - top) // factor))
+            whole.paste(self._finished(strip, keeps_alpha=keeps_alpha), (0, (start - top) // factor))
         return _Reduced(whole, factor, (left, top), is_finished=True)
 
-    def _over_background(self, image: Image.Image) -> Image.Image:
-        """Return a picture in sRGB, laid over the background where it is premultiplied."""
+    def _finished(self, image: Image.Image, *, keeps_alpha: bool) -> Image.Image:
+        """Return a picture in sRGB: premultiplied, as transparent as it is, or laid over the background."""
         if image.mode not in _STRAIGHT:
-            return self.profile.to_srgb(image)
+            opaque = self.profile.to_srgb(image)
+            return opaque.convert("RGBA").convert("RGBa") if keeps_alpha else opaque
         straight = image.convert(_STRAIGHT[image.mode])
+        colours, alpha = self.profile.to_srgb(straight.convert(image.mode[:-1])), straight.getchannel("A")
+        if keeps_alpha:
+            colours.putalpha(alpha)
+            return colours.convert("RGBa")
         result = Image.new("RGB", image.size, self.background)
-        result.paste(self.profile.to_srgb(straight.convert(image.mode[:-1])), mask=straight.getchannel("A"))
+        result.paste(colours, mask=alpha)
         return result
-
-    def _kept(self, image: Image.Image) -> Image.Image:
-        """Return a picture in sRGB, premultiplied, as transparent as it is."""
-        if image.mode not in _STRAIGHT:
-            return self.profile.to_srgb(image).convert("RGBA").convert("RGBa")
-        straight = image.convert(_STRAIGHT[image.mode])
-        result = self.profile.to_srgb(straight.convert(image.mode[:-1])).convert("RGBA")
-        result.putalpha(straight.getchannel("A"))
-        return result.convert("RGBa")
 
 
 def _resampled(reduced: _Reduced, steps: Plan) -> Image.Image:

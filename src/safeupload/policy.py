@@ -186,6 +186,11 @@ class Policy:
         """The picture itself, in the form of a rendition."""
         return Rendition(size=self.size, fit=self.fit, quality=self.quality)
 
+    @property
+    def pictures(self) -> tuple[Rendition, ...]:
+        """The picture itself, and the renditions, in their order."""
+        return self.picture, *self.renditions.values()
+
 
 _LIMITS: Final = tuple(name for name in Policy.__dataclass_fields__ if name.startswith("max_"))
 

@@ -2,8 +2,8 @@
 What a transaction asks of a storage.
 
 A storage holds *files* under keys, each with any number of renditions beside it, which come and go with it; and
-*marks*. A mark is a durable note that the fate of one file is open; whoever
-works on it holds it, and nobody can hold a mark that somebody else holds. A holder that dies lets go.
+*marks*. A mark is a durable note that the fate of one file is open; whoever works on it holds it, and nobody can hold a
+mark that somebody else holds. A holder that dies lets go.
 """
 
 from __future__ import annotations
