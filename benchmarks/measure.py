@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import time
 from pathlib import Path
@@ -15,6 +16,15 @@ _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 _RESET_PEAK: Final = "5"  # see proc_pid_clear_refs(5)
 
 MB: Final = 1e6
+
+
+def arguments(about: str, repeat: int) -> argparse.ArgumentParser:
+    """Return what the command lines of all scripts have, to add to."""
+    parser = argparse.ArgumentParser(description=about.strip().partition("\n")[0])
+    parser.add_argument("--repeat", type=int, default=repeat, help="how often each is measured (default: %(default)s)")
+    parser.add_argument("--scale", type=float, default=1, help="make the pictures smaller by this factor")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    return parser
 
 
 class Cost(NamedTuple):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pictures
 from compare import OURS, chosen, compare, record
-from measure import megabytes
+from measure import arguments, megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +20,8 @@ _PICTURE: Final = "JPEG 12 MP"
 
 def main(argv: Sequence[str]) -> int:
     """Measure each size."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=3, help="measurements of each way (default: %(default)s)")
-    parser.add_argument("--scale", type=float, default=1, help="make the pictures smaller by this factor")
+    parser = arguments(__doc__ or "", 3)
     parser.add_argument("--against", type=chosen, default=[], metavar="PEERS")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     options = parser.parse_args(argv)
     rows = []
     for side in SIDES:

@@ -7,7 +7,6 @@ point. Most of what is missing to a perfect match is the JPEG's own loss, the sa
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import sys
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pictures
 from compare import OURS, chosen, compare
+from measure import arguments
 from peers import SIDE
 from PIL import Image
 
@@ -29,11 +29,8 @@ _PICTURE: Final = "JPEG 12 MP"
 
 def main(argv: Sequence[str]) -> int:
     """Measure each way."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().partition("\n")[0])
-    parser.add_argument("--repeat", type=int, default=3, help="measurements of each way (default: %(default)s)")
-    parser.add_argument("--scale", type=float, default=1, help="make the picture smaller by this factor")
+    parser = arguments(__doc__ or "", 3)
     parser.add_argument("--against", type=chosen, default=[], metavar="PEERS")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     options = parser.parse_args(argv)
     expected = reference(pictures.make(_PICTURE, options.scale))
     rows = []

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import pictures
+from measure import arguments
 from peers import POLICY
 
 from safeupload import Policy, Rendition, normalize
@@ -39,10 +38,7 @@ _CASES: Final[dict[str, Policy]] = {
 
 def main(argv: Sequence[str]) -> int:
     """Let the cases take turns; return 1 if the goal is missed and that was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=7, help="measurements of each case (default: %(default)s)")
-    parser.add_argument("--scale", type=float, default=1, help="make the picture smaller by this factor")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser = arguments(__doc__ or "", 7)
     parser.add_argument("--check", action="store_true", help="fail if the goal is missed")
     options = parser.parse_args(argv)
     data = pictures.make(_PICTURE, options.scale)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import pictures
 import plain
 from anyio import to_thread
+from measure import arguments
 
 import safeupload
 
@@ -44,10 +43,7 @@ async def _run(way: str, data: bytes, clients: int, uploads: int) -> float:
 
 def main(argv: Sequence[str]) -> int:
     """Measure each number of clients, the two ways in turns."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=2, help="uploads of each client (default: %(default)s)")
-    parser.add_argument("--scale", type=float, default=1, help="make the picture smaller by this factor")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser = arguments(__doc__ or "", 2)
     options = parser.parse_args(argv)
     data = pictures.make(_PICTURE, options.scale)
     rows = []

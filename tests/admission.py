@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import anyio
 from PIL import Image
 
 from safeupload import AVATAR, Policy, normalize_async
+from safeupload._cli.measure import peak_above, reset_peak
 from safeupload._formats import rebuild
 from safeupload._plan import plans, render_bytes
 
@@ -57,13 +56,6 @@ async def uploads(data: bytes, count: int) -> None:
             tasks.start_soon(lambda: normalize_async(data, POLICY, limiter=limiter))
 
 
-def memory(name: str) -> int:
-    """Return a field of the process's status in bytes."""
-    found = re.search(rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) << 10
-
-
 def main() -> None:
     """Measure each kind."""
     rows = {}
@@ -72,10 +64,9 @@ def main() -> None:
         small = io.BytesIO()
         Image.new("RGB", (64, 64)).save(small, KINDS[kind][0])
         anyio.run(uploads, small.getvalue(), AT_A_TIME)
-        Path("/proc/self/clear_refs").write_text("5")
-        before = memory("VmRSS")
+        before = reset_peak()
         anyio.run(uploads, data, UPLOADS)
-        rows[kind] = {"needed": needed(data), "peak": memory("VmHWM") - before}
+        rows[kind] = {"needed": needed(data), "peak": peak_above(before)}
     sys.stdout.write(json.dumps(rows))
 
 
