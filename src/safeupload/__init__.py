@@ -24,6 +24,7 @@ from safeupload._recovery import RecoveryReport, SweepReport
 from safeupload._uploads import AsyncUploads, Uploads
 from safeupload.errors import (
     AsyncCallable,
+    ClockSkew,
     CommitMissing,
     Corrupt,
     Empty,
@@ -35,6 +36,7 @@ from safeupload.errors import (
     InvalidKey,
     InvalidPolicy,
     InvalidReferences,
+    LeaseExpired,
     Misuse,
     NewKeyReleased,
     NotAborted,
@@ -59,6 +61,7 @@ __all__ = [
     "AsyncReplacement",
     "AsyncTransaction",
     "AsyncUploads",
+    "ClockSkew",
     "CommitMissing",
     "Corrupt",
     "Empty",
@@ -72,6 +75,7 @@ __all__ = [
     "InvalidKey",
     "InvalidPolicy",
     "InvalidReferences",
+    "LeaseExpired",
     "Misuse",
     "NewKeyReleased",
     "NormalizedImage",

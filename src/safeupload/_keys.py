@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from safeupload.errors import InvalidKey
@@ -85,18 +86,22 @@ def named(value: object) -> Named:
     return Named(str(name)) if is_key(name) else Named(None, foreign=True)
 
 
-class MarkName(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class MarkName:
     """
     The name of a mark: on which file, and how its fate came to be open.
 
     ``KEY`` marks a new file, ``~KEY~TOKEN`` one that its transaction releases, ``~KEY~TOKEN~SECONDS`` one that stays
     so long after its release (`retain`). Several transactions may release one file, hence the token.
+
+    `dated` is the date of the mark, in seconds by the storage's clock, where listing the marks has told it.
     """
 
     name: str
     key: str
     is_new: bool
     retain: int = 0  # seconds
+    dated: float | None = field(default=None, compare=False)
 
 
 _OLD_MARK: Final = re.compile(rf"~({_KEY.pattern})~[0-9a-f]{{16}}(?:~([0-9]{{1,10}}))?", re.ASCII)
@@ -115,9 +120,9 @@ def old_mark(key: str, retain: int) -> MarkName:
     return MarkName(f"~{key}~{token}" + (f"~{retain}" if retain else ""), key, is_new=False, retain=retain)
 
 
-def parse_mark(name: str) -> MarkName | None:
+def parse_mark(name: str, dated: float | None = None) -> MarkName | None:
     """Return the mark of that name, None if it is not the name of one."""
     if is_key(name):
-        return MarkName(name, name, is_new=True)
+        return MarkName(name, name, is_new=True, dated=dated)
     match = _OLD_MARK.fullmatch(name)
-    return MarkName(name, match[1], is_new=False, retain=int(match[2] or 0)) if match else None
+    return MarkName(name, match[1], is_new=False, retain=int(match[2] or 0), dated=dated) if match else None

@@ -116,12 +116,37 @@ def recover(
     return report
 
 
-def tidy(storage: Storage, references: References | AsyncReferences, observe: Observer) -> Flow[None]:
+class Pause:
+    """The time for which replacements leave stale marks alone, where a look at them costs a request."""
+
+    def __init__(self) -> None:
+        self._until = -math.inf
+
+    def lasts(self) -> bool:
+        """Tell whether it is still going on."""
+        return time.monotonic() < self._until
+
+    def begin(self, seconds: float) -> None:
+        """Begin a new one."""
+        self._until = time.monotonic() + seconds
+
+    def end(self) -> None:
+        """End it: there is more to do."""
+        self._until = -math.inf
+
+
+def tidy(storage: Storage, references: References | AsyncReferences, observe: Observer, pause: Pause) -> Flow[None]:
     """Settle a few stale marks; that it fails is no reason to refuse the upload that comes along."""
+    if pause.lasts():
+        return
+    pause.begin(storage.tidy_interval)  # before the look, or all that begin now would look
     try:
-        yield from recover(storage, references, observe, MIN_AGE, look=_LOOK, most=_FEW)
+        report = yield from recover(storage, references, observe, MIN_AGE, look=_LOOK, most=_FEW)
     except Exception as error:  # noqa: BLE001 - logged; whatever it is will come up where it matters
         observe("failed", error=error)
+    else:
+        if len(report.removed) + report.kept + len(report.failed) >= _FEW:
+            pause.end()
 
 
 def sweep(

@@ -17,7 +17,7 @@ from safeupload._image import NormalizedImage
 from safeupload._keys import named, new_suffix
 from safeupload._machine import Does, Happened, State, Step, following
 from safeupload._outcome import outcome
-from safeupload._recovery import tidy
+from safeupload._recovery import Pause, tidy
 from safeupload._references import AsyncReferences, References, ask
 from safeupload.errors import CommitMissing, IllegalTransition, NewKeyReleased, NotAborted, NotCommitted, StorageError
 from safeupload.storage._base import Failure, Mark, Storage
@@ -29,13 +29,19 @@ class Core:
     """One transaction: its state, the marks of its new files, and those of the old ones that it releases."""
 
     def __init__(
-        self, storage: Storage, references: References | AsyncReferences, retain: int, observe: Observer
+        self,
+        storage: Storage,
+        references: References | AsyncReferences,
+        retain: int,
+        observe: Observer,
+        pause: Pause | None = None,
     ) -> None:
         self.state: State = "staged"
         self._storage = storage
         self._references = references
         self._retain = retain
         self._observe = observe
+        self._pause = pause or Pause()
         self._new: dict[str, Mark] = {}
         self._old: dict[str, Mark] = {}
         self._recorded: set[str] = set()
@@ -50,7 +56,7 @@ class Core:
         if self._begun:
             raise IllegalTransition(self.state, "entering the block again")
         self._begun = True
-        yield from tidy(self._storage, self._references, self._observe)
+        yield from tidy(self._storage, self._references, self._observe, self._pause)
 
     def save(self, image: NormalizedImage, *, hand_out: bool) -> Flow[str]:
         """Store a file under a fresh key, durably, and return the key."""
@@ -98,6 +104,8 @@ class Core:
         started = time.perf_counter()
         yield storing(self._record, shielded=False)
         yield CHECKPOINT
+        for mark in self._new.values():
+            mark.check()  # at the last moment: what has expired may be removed while the commit is on its way
         self._move(Happened.COMMIT_CALLED)
         try:
             result = yield asking(call)

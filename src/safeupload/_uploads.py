@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import Final
 
 from safeupload._blocks import AsyncReplacement, AsyncTransaction, Replacement, Transaction
 from safeupload._drive import Flow, drive, drive_async, is_async_callable
+from safeupload._durations import Duration, seconds
 from safeupload._events import Event, Observer
 from safeupload._image import NormalizedImage
 from safeupload._keys import beside, is_key, new_suffix
-from safeupload._recovery import MIN_AGE, RecoveryReport, SweepReport, recover, sweep
+from safeupload._recovery import MIN_AGE, Pause, RecoveryReport, SweepReport, recover, sweep
 from safeupload._references import AsyncReferences, References
 from safeupload._source import AsyncSource, Source
 from safeupload._transaction import Core
@@ -21,8 +22,6 @@ from safeupload.policy import AVATAR, Policy
 from safeupload.storage._base import Storage
 
 __all__ = ["AsyncUploads", "Uploads"]
-
-Duration: TypeAlias = timedelta | float  # a number counts seconds
 
 DAY: Final = timedelta(days=1)
 #: Files that one sweep removes at the most: more than an application leaves behind in a week, and fewer than all of
@@ -46,8 +45,9 @@ class _Settings:
         self._storage = storage
         self._policy = policy
         self._references = references
-        self._retain = 0 if retain is None else math.ceil(_seconds("retain", retain))
+        self._retain = 0 if retain is None else math.ceil(seconds("retain", retain))
         self._observe = Observer(on_event)
+        self._pause = Pause()
 
     @property
     def storage(self) -> Storage:
@@ -75,11 +75,11 @@ class _Settings:
         return beside(key, new_suffix(name, rendition.extension))
 
     def _core(self) -> Core:
-        return Core(self._storage, self._references, self._retain, self._observe)
+        return Core(self._storage, self._references, self._retain, self._observe, self._pause)
 
     def _recovering(self, min_age: Duration) -> Flow[RecoveryReport]:
         """Return the flow of `recover`, for whoever drives it."""
-        return recover(self._storage, self._references, self._observe, _seconds("min_age", min_age))
+        return recover(self._storage, self._references, self._observe, seconds("min_age", min_age))
 
     def _sweeping(
         self,
@@ -95,7 +95,7 @@ class _Settings:
             self._storage,
             self._references,
             self._observe,
-            _seconds("min_age", min_age),
+            seconds("min_age", min_age),
             _count("limit", limit),
             dry_run=dry_run,
             force=force,
@@ -210,15 +210,6 @@ class AsyncUploads(_Settings):
     ) -> SweepReport:
         """Do what `Uploads.sweep` does."""
         return await drive_async(self._sweeping(min_age, limit, dry_run=dry_run, force=force))
-
-
-def _seconds(name: str, value: Duration) -> float:
-    """Return a duration in seconds; raise `InvalidArgument` if it is none."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise InvalidArgument(f"{name}: expected a timedelta or a number of seconds, 0 or more, got {value!r}")
-    return float(value)
 
 
 def _count(name: str, value: int) -> int:

@@ -16,6 +16,8 @@ Everything safeupload raises on purpose.
     |  +- InvalidKey        404     not a key that we have made
     |  +- FileMissing       404     no file under that key
     |  +- UnsupportedStorage 503    a folder that cannot keep what the library promises
+    |  +- LeaseExpired      503     a block that took longer than its storage's lease
+    |  +- ClockSkew         503     two clocks that should agree, and do not
     +- Misuse               500     your code (also a RuntimeError)
        +- InvalidPolicy             a policy that cannot work (also a ValueError)
        +- InvalidArgument           any other argument that cannot work (also a ValueError)
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncCallable",
+    "ClockSkew",
     "CommitMissing",
     "Corrupt",
     "Empty",
@@ -56,6 +59,7 @@ __all__ = [
     "InvalidKey",
     "InvalidPolicy",
     "InvalidReferences",
+    "LeaseExpired",
     "Misuse",
     "NewKeyReleased",
     "NotAborted",
@@ -290,9 +294,47 @@ class FileMissing(StorageError):
 
 
 class UnsupportedStorage(StorageError):
-    """The folder, or the system, lacks what the library's promises rest on: hard links and ``flock``."""
+    """The folder, the system or the object store lacks what is asked of it."""
 
     code: ClassVar[str] = "unsupported_storage"
+
+
+class LeaseExpired(StorageError):
+    """
+    The block took longer than the storage's lease, so its new files may be gone: nothing was committed.
+
+    Do the slow work before the block, or give the storage a longer `lease`.
+    """
+
+    code: ClassVar[str] = "lease_expired"
+
+    def __str__(self) -> str:
+        """Say what to do."""
+        return "the block took longer than the storage's lease; nothing was committed, and all files are kept"
+
+
+class ClockSkew(StorageError):
+    """
+    The storage's clock and this machine's differ by too much, so nobody can tell how old a mark is.
+
+    Nothing was removed. Keep both by NTP.
+    """
+
+    code: ClassVar[str] = "clock_skew"
+
+    def __init__(self, seconds: float, limit: float) -> None:
+        """Note by how many `seconds` the storage is ahead of this machine (behind: negative), and the `limit`."""
+        super().__init__(seconds, limit)
+        self.seconds = seconds
+        self.limit = limit
+
+    def __str__(self) -> str:
+        """Say which is where."""
+        where = "ahead of" if self.seconds > 0 else "behind"
+        return (
+            f"the storage's clock is {abs(self.seconds):.0f} s {where} this machine's, and {self.limit:.0f} s are"
+            " allowed; nothing was removed"
+        )
 
 
 class Misuse(SafeUploadError, RuntimeError):

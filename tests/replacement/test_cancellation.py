@@ -24,7 +24,6 @@ from safeupload import AsyncUploads, Uploads
 from safeupload._keys import MarkName
 from safeupload.storage import LocalStorage
 from safeupload.storage._base import Failure, Mark
-from safeupload.storage.local import _LocalMark
 
 PAUSE = 0.001  # seconds; the middle of a step
 
@@ -53,17 +52,17 @@ class Storage(LocalStorage):
 
     moments: Moments
 
-    def new_mark(self) -> _LocalMark:
+    def new_mark(self) -> Mark:
         """Make the mark's steps slow as well."""
         return self._slow(super().new_mark())
 
-    def old_mark(self, key: str, retain: int) -> _LocalMark:
+    def old_mark(self, key: str, retain: int) -> Mark:
         """Make the mark's steps slow as well."""
         return self._slow(super().old_mark(key, retain))
 
-    def seize(self, name: MarkName, dated: float) -> _LocalMark | None:
+    def seize(self, name: MarkName, dated: float) -> Mark | None:
         """Take its time."""
-        mark: _LocalMark | None = self._slowly(lambda: super(Storage, self).seize(name, dated))
+        mark: Mark | None = self._slowly(lambda: super(Storage, self).seize(name, dated))
         return mark
 
     def settle(self, remove: Iterable[Mark], drop: Iterable[Mark]) -> list[Failure]:
@@ -71,7 +70,7 @@ class Storage(LocalStorage):
         failures: list[Failure] = self._slowly(lambda: super(Storage, self).settle(remove, drop))
         return failures
 
-    def _slow(self, mark: _LocalMark) -> _LocalMark:
+    def _slow(self, mark: Mark) -> Mark:
         save, record = mark.save, mark.record
         mark.save = lambda *files: self._slowly(lambda: save(*files))  # type: ignore[method-assign]
         mark.record = lambda: self._slowly(record)  # type: ignore[method-assign]

@@ -14,7 +14,7 @@ import pytest
 
 from safeupload import InvalidKey, StorageError, UnsupportedStorage, Uploads
 from safeupload._keys import MarkName, new_key, new_mark, old_mark
-from safeupload.storage import LocalStorage, local
+from safeupload.storage import LocalStorage, _locks
 from safeupload.storage._base import Mark
 from safeupload.storage._folder import Descriptor, Folder
 
@@ -31,7 +31,7 @@ def saved(storage: LocalStorage, data: bytes = b"picture") -> Mark:
 
 def marks_in(root: Path) -> set[str]:
     """Return the names of all that is in the folder of marks."""
-    return {path.name for path in (root / ".pending").iterdir()}
+    return {path.name for path in root.glob(".p*/*")}
 
 
 # --- opening ---
@@ -250,7 +250,7 @@ def test_a_key_that_is_taken_stays_its_owners(tmp_path: Path, monkeypatch: pytes
     storage.settle([], [first])
     before = storage.path(first.name.key).stat()
     names: Iterator[MarkName] = iter([first.name, first.name])
-    monkeypatch.setattr(local, "new_mark", lambda: next(names, None) or new_mark())
+    monkeypatch.setattr(_locks, "new_mark", lambda: next(names, None) or new_mark())
 
     second = storage.new_mark()
     with pytest.raises(StorageError) as caught:

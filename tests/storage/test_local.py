@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import fcntl
 import gc
+import math
 import os
 import socket
 import stat
@@ -29,8 +30,8 @@ from safeupload import (
     UnsupportedStorage,
     Uploads,
 )
-from safeupload._keys import beside, new_key, new_mark
-from safeupload.storage import LocalStorage, local
+from safeupload._keys import MarkName, beside, new_key, new_mark
+from safeupload.storage import BucketStorage, LocalStorage, _locks, local
 from safeupload.storage._folder import Descriptor, Folder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a local storage needs flock")
@@ -220,15 +221,40 @@ def no_lock(*_: object) -> None:
     ],
     ids=["no links", "no locks", "no exclusion", "no descriptors", "Windows"],
 )
-def test_a_folder_that_cannot_keep_the_promises_is_refused(
+def test_a_folder_without_locks_has_leases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, value: object
 ) -> None:
-    """Opening says so, clearly; nothing is left in it."""
+    """For good: whoever opens it later keeps to them; one that had locks is refused, clearly."""
+    LocalStorage(tmp_path / "locked")
     monkeypatch.setattr(owner, name, value)
-    with pytest.raises(UnsupportedStorage, match=r"hard links|flock"):
-        LocalStorage(tmp_path)
+    with pytest.raises(UnsupportedStorage, match=r"flock and hard links, which are missing here.*\.leases"):
+        LocalStorage(tmp_path / "locked")
+    storage = LocalStorage(tmp_path / "leased")
+    mark = storage.new_mark()
+    mark.save(b"picture")
     monkeypatch.undo()
-    assert list(tmp_path.glob(".pending/*")) == []
+
+    assert sorted(path.name for path in (tmp_path / "leased").iterdir()) == [".leases", ".pending", mark.name.key]
+    assert isinstance(storage._marked, BucketStorage)
+    again = LocalStorage(tmp_path / "leased")
+    assert isinstance(again._marked, BucketStorage)
+    assert again.seize(next(again.marks()), math.inf) is None
+    assert not isinstance(LocalStorage(tmp_path / "locked")._marked, BucketStorage)
+    assert list(tmp_path.glob("locked/.pending/*")) == []
+
+
+def test_a_lease_is_for_folders_that_several_machines_share(tmp_path: Path) -> None:
+    """Asked for at the first opening, it stays; a folder that has locks is not changed over behind others' backs."""
+    LocalStorage(tmp_path / "locked")
+    with pytest.raises(UnsupportedStorage, match="so far"):
+        LocalStorage(tmp_path / "locked", lease=60)
+    assert isinstance(LocalStorage(tmp_path / "leased", lease=60)._marked, BucketStorage)
+    assert isinstance(LocalStorage(tmp_path / "leased")._marked, BucketStorage)
+    (tmp_path / "locked/.leases").touch()
+    assert isinstance(LocalStorage(tmp_path / "locked", lease=60)._marked, BucketStorage)
+    for lease in (0, -1, "60"):
+        with pytest.raises(InvalidArgument, match="lease"):
+            LocalStorage(tmp_path / "leased", lease=lease)  # type: ignore[arg-type]
 
 
 # --- names ---
@@ -491,10 +517,10 @@ def test_a_mark_that_is_touched_or_dropped_before_its_lock_is_left_alone(
 def test_a_key_that_exists_already_is_not_taken_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random bits that come twice, as on a machine restored from a snapshot, are an error; the other file stays."""
     (key,) = world.storage.keys()
-    names = iter([new_mark()._replace(name=key, key=key), new_mark()])
-    monkeypatch.setattr(local, "new_mark", lambda: next(names, new_mark()))
+    names = iter([MarkName(key, key, is_new=True), new_mark()])
+    monkeypatch.setattr(_locks, "new_mark", lambda: next(names, new_mark()))
     monkeypatch.setattr(Folder, "date", lambda self, name: 0.0)
-    names = iter([new_mark(), new_mark()._replace(name=key, key=key)])
+    names = iter([new_mark(), MarkName(key, key, is_new=True)])
     with pytest.raises(StorageError, match="File exists"):
         world.replace()
     monkeypatch.undo()

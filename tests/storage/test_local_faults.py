@@ -299,9 +299,10 @@ def test_one_file_that_stays_keeps_no_other(tmp_path: Path, monkeypatch: pytest.
     for mark in world:
         mark.save(WHOLE, RENDITIONS)
     unlink = os.unlink
+    live = storage._marked._live.number  # type: ignore[attr-defined]
 
     def stubborn(name: str, **keywords: Any) -> None:  # noqa: ANN401
-        if name == world[1].name.key and keywords["dir_fd"] == storage._live.number:
+        if name == world[1].name.key and keywords["dir_fd"] == live:
             raise PermissionError(errno.EPERM, "Operation not permitted")
         unlink(name, **keywords)
 

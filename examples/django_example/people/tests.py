@@ -377,7 +377,7 @@ def test_a_storage_that_fails_is_logged(
     def failing(*args: object) -> None:
         raise safeupload.StorageError("no space")
 
-    monkeypatch.setattr("safeupload.storage.local._LocalMark.save", failing)
+    monkeypatch.setattr("safeupload.storage._locks.LockedMark.save", failing)
     response = ada.put(picture("red"))
     check_problem(response, 503)
     assert "no space" not in response.content.decode()

@@ -1,9 +1,12 @@
 """
-What a transaction asks of a storage.
+What a transaction asks of a storage, and what a storage with leases asks of a bucket.
 
 A storage holds *files* under keys, each with any number of renditions beside it, which come and go with it; and
 *marks*. A mark is a durable note that the fate of one file is open; whoever works on it holds it, and nobody can hold a
 mark that somebody else holds. A holder that dies lets go.
+
+How it is held is the storage's affair: by a lock that ends with the process, or by a lease, which is the mark's date
+and a time from then on. `safeupload.testing.StorageContract` checks that a storage does all this.
 """
 
 from __future__ import annotations
@@ -51,12 +54,23 @@ class Mark(Protocol):
     def touch(self) -> None:
         """Begin to count the mark's age from now on."""
 
+    def check(self) -> None:
+        """Raise `LeaseExpired` if somebody else may hold it by now. Does not block: it is called before each commit."""
+
     def close(self) -> None:
         """Let go of the mark, which stays. Does nothing the second time."""
 
 
 class Storage(Protocol):
-    """Files and marks. Every method blocks; all but the first three are private for now."""
+    """
+    Files and marks. Every method blocks, and may be called from several threads.
+
+    What goes wrong is a `StorageError`, with the original as its cause.
+    """
+
+    @property
+    def tidy_interval(self) -> float:
+        """Seconds that a replacement waits before it looks for stale marks again; 0 where looking costs nothing."""
 
     def read(self, key: str) -> bytes:
         """Return the bytes of a file, or of a rendition; raise `InvalidKey`, `FileMissing` or `StorageError`."""
@@ -78,7 +92,7 @@ class Storage(Protocol):
 
     def seize(self, name: MarkName, dated: float) -> Mark | None:
         """
-        Take hold of a mark from that date or before.
+        Take hold of a mark from that date or before; infinity is any date.
 
         Returns None if it is younger, still retained, held by somebody else or gone.
         """
@@ -99,3 +113,42 @@ class Storage(Protocol):
 
     def remove(self, key: str) -> None:
         """Remove a file that has no mark, and its renditions; gone already is no error. Raises `StorageError`."""
+
+
+class Entry(NamedTuple):
+    """An object in a bucket and when it was last written, by the bucket's own clock."""
+
+    name: str
+    dated: float  # seconds since 1970
+
+
+class Bucket(Protocol):
+    """
+    Named objects: what `BucketStorage` needs of a bucket, and all that it needs.
+
+    Names are ours, and safe in paths and addresses; some have one "/" in them. Nothing is asked about conditions,
+    transactions, locks or deletes of many: several servers that speak S3 have none that can be relied on. What was
+    written must be seen by whoever looks afterwards, which all of them promise.
+
+    Methods raise what they like when they fail; the storage makes a `StorageError` of it. They should try again by
+    themselves, with growing pauses, but not without end.
+    """
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a whole object over what there may be, durably; nobody ever sees a part of it."""
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object, None if there is none of that name."""
+
+    def delete(self, name: str) -> None:
+        """Remove an object. That there is none is no error."""
+
+    def date(self, name: str) -> float | None:
+        """Return when an object was last written, in seconds since 1970; None if there is none of that name."""
+
+    def list(self, folder: str) -> Iterable[Entry]:
+        """
+        Return the objects whose names begin with the folder's, like ".pending/", or all for "", as they come.
+
+        Names are whole. Objects of others may be among them.
+        """

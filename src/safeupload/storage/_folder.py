@@ -10,9 +10,11 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
+
+from safeupload.errors import StorageError
 
 if sys.platform != "win32":
     import fcntl
@@ -27,6 +29,15 @@ _PLAIN: Final = (
 _FOLDER: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 #: What opening says of a name under which there is no file of ours.
 NO_FILE: Final = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO})
+
+
+@contextmanager
+def reporting(what: str) -> Generator[None]:
+    """Turn the system's errors into ours; the original stays as the cause."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"could not {what}: {error.strerror or error}") from error
 
 
 class Descriptor:

@@ -1,33 +1,28 @@
 """
-A folder of this machine.
+A folder of this machine, or of several machines.
 
-The files stand in the folder itself; ``.pending`` in it holds the marks. The mark of a new file is the file as it is
-being written, and what stands under its key is a hard link to it, so the mark costs no second write. The mark of an old
-file is empty. Who holds a mark has an exclusive ``flock`` on it, which ends with the process: no clock and no process
-number is needed to tell a crash.
-
-Renditions come to stand beside their file once it is there itself, and go before it does: see `_beside`.
-
-What a row may name is on the disk before anybody is given its key: the bytes (fsync of the file), then the name (fsync
-of the folder).
+How its marks are held depends on what the file system has: locks and hard links (`_locks`), or neither (`_folders`).
 """
 
 from __future__ import annotations
 
-import errno
-import itertools
 import os
+import secrets
+import shutil
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
-from safeupload._keys import MarkName, checked, is_key, new_mark, old_mark, parse_mark
-from safeupload.errors import FileMissing, FolderNotOwned, InvalidArgument, StorageError, UnsupportedStorage
-from safeupload.storage._base import NONE, Failure, File, Mark
-from safeupload.storage._beside import Renditions, write
-from safeupload.storage._folder import Descriptor, Folder
+from safeupload._durations import Duration, seconds
+from safeupload._keys import MarkName, checked
+from safeupload.errors import FolderNotOwned, InvalidArgument, UnsupportedStorage
+from safeupload.storage._base import Failure, File, Mark, Storage
+from safeupload.storage._folder import Folder, reporting
+from safeupload.storage._folders import FolderBucket
+from safeupload.storage._locks import LockedFolder
+from safeupload.storage.leases import LEASE, SKEW, BucketStorage
 
 __all__ = ["Durability", "LocalStorage"]
 
@@ -35,18 +30,15 @@ __all__ = ["Durability", "LocalStorage"]
 Durability: TypeAlias = Literal["none", "safe", "strict"]
 
 _PENDING: Final = ".pending"
-#: Names that are tried before a mark is given up. A second one is needed only if a cleaner looks at the first between
-#: its creation and its lock, which are microseconds apart; so many in a row mean that something else is wrong.
-_TRIES: Final = 10
-#: What a file system says that has no hard links or no locks; and what it says of a mark that somebody took away.
-_UNSUPPORTED: Final = frozenset(
-    {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOLCK, errno.ENOENT}
-)
+#: Stands in a folder whose marks are held by leases, so that nobody who comes later takes them for locked ones.
+_LEASES: Final = ".leases"
+#: What a folder is tried out in begins so.
+_PROBE: Final = ".probe-"
 
 
 class LocalStorage:
     """
-    Pictures in a folder of this machine, which it owns: it is made if need be, with its parents.
+    Pictures in a folder, which it owns: it is made if need be, with its parents.
 
     A folder that holds files and was never a storage is refused with `FolderNotOwned` unless ``adopt=True``; even then
     only files whose names have the form of a key are ever touched.
@@ -55,269 +47,146 @@ class LocalStorage:
     notes that `recover` goes by, on whatever file system; "none" is for data that can be thrown away. All three survive
     the death of the process.
 
-    Raises `UnsupportedStorage` where the promises cannot be kept: without hard links or ``flock`` (FAT, some network
-    mounts, Windows), and `StorageError` where the folder cannot be made or written.
+    Locks tell whether a transaction is still at work. Where there are none, or no hard links (Windows, FAT, some
+    network mounts), a lease does: see `BucketStorage`. Give a `lease` yourself where several machines share a folder
+    whose locks may not reach from one to the other, the same on all of them.
+
+    Raises `UnsupportedStorage` for a folder whose marks others may hold by locks, if there are none here or a lease is
+    asked for, and `StorageError` where the folder cannot be made or written.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "safe", adopt: bool = False) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        durability: Durability = "safe",
+        adopt: bool = False,
+        lease: Duration | None = None,
+    ) -> None:
         if durability not in get_args(Durability):
             raise InvalidArgument(f"durability: expected one of {get_args(Durability)}, got {durability!r}")
-        if sys.platform == "win32" or os.link not in os.supports_dir_fd:
-            raise UnsupportedStorage("LocalStorage needs flock and hard links, which this system does not have")
-        self._durability = durability
+        if lease is not None:
+            seconds("lease", lease)
         self._root = Path(root).absolute()
-        with _reporting("open the storage"):
+        self._durable = durability != "none"
+        with reporting("open the storage"):
             self._make_root()
-            self._live = Folder(os.path.realpath(self._root))
-            self._pending = self._own(adopt=adopt)
-            self._beside = Renditions(self._live, self._pending, durable=durability != "none")
-            self._places = _Places(self._live, self._pending, self._beside, durability)
-            self._probe()
+            self._own(adopt=adopt)
+            self._marked: Storage = self._open(lease, strict=durability == "strict")
+        self.tidy_interval = 0.0  # a look at a folder costs nothing
 
     def __repr__(self) -> str:
         return f"LocalStorage({str(self._root)!r})"
-
-    def read(self, key: str) -> bytes:
-        """Return the bytes of a file, or of a rendition; raise `InvalidKey`, `FileMissing` or `StorageError`."""
-        with _reporting("read the file"):
-            descriptor = self._live.open(checked(key), os.O_RDONLY)
-            if descriptor is None:
-                raise FileMissing
-            with open(descriptor.number, "rb", closefd=False) as file:
-                return file.read()
 
     def path(self, key: str) -> Path:
         """Return where a file or a rendition stands or would stand, to serve it; `InvalidKey` if it is neither."""
         return self._root / checked(key)
 
+    def read(self, key: str) -> bytes:
+        """Return the bytes of a file, or of a rendition; raise `InvalidKey`, `FileMissing` or `StorageError`."""
+        return self._marked.read(key)
+
     def keys(self) -> Iterator[str]:
         """Return the keys of all files, in no order; those that come or go meanwhile may be missed."""
-        with _reporting("list the files"):
-            yield from (entry.name for entry in self._live.scan() if is_key(entry.name))
+        return self._marked.keys()
 
-    def new_mark(self) -> _LocalMark:
+    def new_mark(self) -> Mark:
         """Return a mark for a new file; nothing happens before its `save`."""
-        return _LocalMark(self._places, new_mark)
+        return self._marked.new_mark()
 
-    def old_mark(self, key: str, retain: int) -> _LocalMark:
+    def old_mark(self, key: str, retain: int) -> Mark:
         """Return a mark for a file that is to be released; nothing happens before its `record`."""
-        return _LocalMark(self._places, lambda: old_mark(key, retain))
+        return self._marked.old_mark(key, retain)
 
     def marks(self) -> Iterator[MarkName]:
         """Return the names of all marks, in no order."""
-        with _reporting("list the marks"):
-            yield from (name for entry in self._pending.scan() if (name := parse_mark(entry.name)))
+        return self._marked.marks()
 
     def clock(self) -> float:
         """Return the time, in seconds, by the clock that dates files and marks."""
-        with _reporting("tell the time"):
-            return self._pending.clock()
+        return self._marked.clock()
 
-    def seize(self, name: MarkName, dated: float) -> _LocalMark | None:
+    def seize(self, name: MarkName, dated: float) -> Mark | None:
         """Take hold of a mark from that date or before, None if that is not possible now."""
-        with _reporting("take hold of a mark"):
-            if not self._is_due(name, dated):  # most are young: one look is enough
-                return None
-            mark = _LocalMark(self._places, lambda: name, self._pending.open(name.name))
-            with ExitStack() as giving_up:
-                giving_up.callback(mark.close)
-                # It may have been dropped, or touched, before the lock was ours.
-                if mark.lock() and self._is_due(name, dated):
-                    giving_up.pop_all()
-                    return mark
-            return None
+        return self._marked.seize(name, dated)
 
     def settle(self, remove: Iterable[Mark], drop: Iterable[Mark]) -> list[Failure]:
         """Remove the files of some marks and then the marks, of others the marks alone, and let go of all of them."""
-        remove, drop = list(remove), list(drop)
-        failures: dict[str, Failure] = {}
-        for mark in remove:
-            with _noting(failures, mark):
-                self._unlink(mark.name.key)
-        if remove and self._durability == "strict":  # or the mark could be gone for good, and the file come back
-            with _noting(failures, *remove):
-                self._live.sync()
-        for mark in (*remove, *drop):
-            if mark.name.name not in failures:
-                with _noting(failures, mark):
-                    self._beside.forget(mark.name.key)
-                    self._pending.unlink(mark.name.name)
-            mark.close()
-        return list(failures.values())
+        return self._marked.settle(remove, drop)
 
     def exists(self, key: str) -> bool:
         """Tell whether there is a file under the key."""
-        with _reporting("look for the file"):
-            return self._live.date(key) is not None
+        return self._marked.exists(key)
 
     def files(self) -> Iterator[File]:
         """Return what `keys` returns, with dates; and keys of which a power loss has left nothing but renditions."""
-        with _reporting("list the files"):
-            for entry in self._live.scan():
-                if is_key(entry.name):
-                    with suppress(FileNotFoundError):
-                        yield File(entry.name, entry.stat(follow_symlinks=False).st_mtime)
-            yield from itertools.starmap(File, self._beside.alone())
+        return self._marked.files()
 
     def remove(self, key: str) -> None:
         """Remove a file, with its renditions, that has no mark; that it is gone already is no error."""
-        with _reporting("remove the file"):
-            self._unlink(key)
-            self._beside.forget(key)
-
-    def _unlink(self, key: str) -> None:
-        """Remove a file and its renditions: itself last, since what an error or a crash leaves is found by it."""
-        self._beside.remove(key)
-        self._live.unlink_plain(key)
-
-    def _is_due(self, name: MarkName, dated: float) -> bool:
-        """Tell whether there is such a mark, old enough and no longer retained."""
-        date = self._pending.date(name.name)
-        return date is not None and date <= dated and (not name.retain or date <= self._pending.clock() - name.retain)
+        self._marked.remove(key)
 
     def _make_root(self) -> None:
         """Make the folder and those above it, where they are missing, as durable as what will be stored in it."""
         missing = [folder for folder in (self._root, *self._root.parents) if not folder.exists()]
         self._root.mkdir(parents=True, exist_ok=True)
-        if self._durability != "none":
+        if self._durable and sys.platform != "win32":
             for folder in missing:
                 Folder(folder.parent).sync()
 
-    def _own(self, *, adopt: bool) -> Folder:
-        """Return the folder of the marks, by which a storage is known; make it in a folder that may become one."""
-        if not adopt and not self._is_ours() and self._live.names() and not self._is_ours():
+    def _own(self, *, adopt: bool) -> None:
+        """Refuse a folder that holds files and was never a storage, which the folder of the marks tells."""
+        if not adopt and not self._is_ours() and any(map(_is_somebody_s, self._root.iterdir())) and not self._is_ours():
             raise FolderNotOwned(
                 f"{self._root} holds files and was never a storage of safeupload; use an empty folder, or adopt=True"
             )
-        with suppress(FileExistsError):
-            os.mkdir(_PENDING, 0o700, dir_fd=self._live.number)
-            if self._durability != "none":
-                self._live.sync()
-        return Folder(_PENDING, self._live)
 
     def _is_ours(self) -> bool:
-        return os.access(_PENDING, os.F_OK, dir_fd=self._live.number)
+        return (self._root / _PENDING).exists()
 
-    def _probe(self) -> None:
+    def _open(self, lease: Duration | None, *, strict: bool) -> Storage:
         """
-        Try what the promises rest on: that a lock keeps others out, and that a file can have two names.
+        Return what holds the marks, as whoever opens the folder first decides for all that come later.
 
-        A process that dies meanwhile leaves two marks of a key that never was; the next `recover` drops them. One that
-        recovers just now may take them away, hence several tries.
+        What was decided is written down before the folder of the marks is there.
         """
-        if not any(self._keeps_promises() for _ in range(_TRIES)):
-            raise UnsupportedStorage(f"{self._root} is on a file system without the hard links or locks that it needs")
-
-    def _keeps_promises(self) -> bool:
-        first = new_mark()
-        second = old_mark(first.key, 0)
-        held = self._pending.create(first.name)
-        try:
-            self._pending.link(first.name, self._pending, second.name)
-            rival = self._pending.open(second.name)
-            return held.lock() and rival is not None and not rival.lock()
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-            return False
-        finally:
-            self._pending.unlink(first.name)
-            self._pending.unlink(second.name)
-
-
-class _Places(NamedTuple):
-    """Where a mark and its file are."""
-
-    live: Folder
-    pending: Folder
-    beside: Renditions
-    durability: Durability
-
-
-class _LocalMark:
-    """A mark: a file in the folder of marks, and the lock on it."""
-
-    def __init__(
-        self,
-        places: _Places,
-        choose: Callable[[], MarkName],
-        descriptor: Descriptor | None = None,
-    ) -> None:
-        self._live, self._pending, self._beside, self._durability = places
-        self._choose = choose
-        self._descriptor = descriptor
-        self.name = choose()
-
-    def save(self, data: bytes, renditions: Mapping[str, bytes] = NONE) -> None:
-        """Make the mark of a new file, and the file: durable and whole once this returns. So are the renditions."""
-        with _reporting("store the file"):
-            write(self._create(), data, durable=self._durability != "none")
-            self._sync_marks()
-            try:
-                self._pending.link(self.name.name, self._live, self.name.key)
-            except FileExistsError:  # a machine restored from the same snapshot drew the same random bits
-                self._pending.unlink(self.name.name)
-                self.name = self._choose()  # that file is not ours: whoever cleans up must not know its name
-                raise
-            if renditions:
-                self._beside.save(self.name.key, renditions)
-                self._sync_marks()
-            if self._durability != "none":
-                self._live.sync()
-
-    def record(self) -> None:
-        """Make the mark of an old file, durable as far as the storage's level goes."""
-        with _reporting("note the old file"):
-            self._create()
-            self._sync_marks()
-
-    def touch(self) -> None:
-        """Begin to count the mark's age from now on."""
-        with _reporting("date a mark"):
-            if self._descriptor is not None:
-                os.utime(self._descriptor.number)
-
-    def lock(self) -> bool:
-        """Take the lock, if there is a mark, and nobody has it."""
-        return self._descriptor is not None and self._descriptor.lock()
-
-    def close(self) -> None:
-        """Let go of the mark, which stays. Does nothing the second time."""
-        if self._descriptor is not None:
-            self._descriptor.close()
-
-    def _create(self) -> Descriptor:
-        """Make the file of the mark and lock it, under a name that no cleaner has taken in between."""
-        for _ in range(_TRIES):
-            self.name = self._choose()
+        leases = self._root / _LEASES
+        if not self._is_ours():
+            if lease is not None or not self._can_lock():
+                leases.touch()
             with suppress(FileExistsError):
-                # Ours at once: what fails from here on must not leave the lock to a traceback that somebody keeps.
-                self._descriptor = self._pending.create(self.name.name)
-                if self._descriptor.lock() and self._pending.date(self.name.name) is not None:
-                    return self._descriptor
-                self.close()
-                self._pending.unlink(self.name.name)
-        raise StorageError("could not make a mark: every name was taken away at once")
+                (self._root / _PENDING).mkdir(mode=0o700)
+            if self._durable and sys.platform != "win32":
+                Folder(self._root).sync()
+        if leases.exists():
+            bucket = FolderBucket(self._root, durable=self._durable)
+            return BucketStorage(bucket, lease=LEASE if lease is None else lease, skew=SKEW)
+        folder = self._locked(_PENDING, strict=strict)
+        if folder is None or lease is not None:
+            raise UnsupportedStorage(
+                f"the marks of {self._root} are held by flock and hard links"
+                + (" so far" if lease is not None else ", which are missing here")
+                + "; to use leases, recover(), stop every process, and put an empty file .leases into it"
+            )
+        return folder
 
-    def _sync_marks(self) -> None:
-        if self._durability == "strict":
-            self._pending.sync()
+    def _can_lock(self) -> bool:
+        """Try what locked marks rest on, where no mark of others is."""
+        probe = self._root / f"{_PROBE}{secrets.token_hex(8)}"
+        probe.mkdir()
+        try:
+            return self._locked(probe.name, strict=False) is not None
+        finally:
+            shutil.rmtree(probe, ignore_errors=True)  # one that stays is in nobody's way
+
+    def _locked(self, pending: str, *, strict: bool) -> LockedFolder | None:
+        """Return a storage whose marks are held by locks, None if that cannot be here."""
+        if sys.platform == "win32" or os.link not in os.supports_dir_fd:
+            return None
+        folder = LockedFolder(self._root, pending, durable=self._durable, strict=strict)
+        return folder if folder.keeps_promises() else None
 
 
-@contextmanager
-def _reporting(what: str) -> Generator[None]:
-    """Turn the system's errors into ours; the original stays as the cause."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"could not {what}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _noting(failures: dict[str, Failure], *marks: Mark) -> Generator[None]:
-    """Note an error for each of the marks instead of raising it: what cannot be removed keeps its mark."""
-    try:
-        yield
-    except OSError as error:
-        for mark in marks:
-            failures[mark.name.name] = Failure(mark.name.key, error)
+def _is_somebody_s(path: Path) -> bool:
+    """Tell whether what is in the folder is not something that another process, opening it just now, has made."""
+    return path.name != _LEASES and not path.name.startswith(_PROBE)

@@ -16,6 +16,8 @@ __all__ = ["MemoryStorage"]
 class MemoryStorage:
     """Pictures in memory: for tests, since nothing survives the process. Otherwise it does what `LocalStorage` does."""
 
+    tidy_interval = 0.0
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: dict[str, tuple[bytes, float]] = {}
@@ -129,6 +131,9 @@ class _MemoryMark:
     def touch(self) -> None:
         """Begin to count the mark's age from now on."""
         self.date = time.monotonic()
+
+    def check(self) -> None:
+        """Do nothing: what is held stays held."""
 
     def close(self) -> None:
         """Let go of the mark, which stays."""

@@ -1,0 +1,309 @@
+"""
+A storage on named objects and their dates: a mark is a small object, and who has written it holds it for a while.
+
+Nothing here needs a lock, a condition or a transaction of the bucket. Two clocks are used, and never compared to tell
+an age. The holder of a mark counts from before it was written, by a clock of its own machine that nobody sets, and
+commits nothing once its lease has ended. A cleaner compares the mark's date with that of an object that it writes then
+and there, both dated by the bucket, and waits for longer than the lease. What P5 rests on beyond P5 elsewhere:
+
+- a commit that was begun reaches the database within `skew` and the minimum age of whoever cleans up;
+- the bucket's dates are right to within `skew` of each other; a cleaner that finds them further than that from its own
+  machine's time removes nothing;
+- what was written is seen by whoever looks afterwards.
+
+P6 to P8 rest on none of these. Everything else is harmless at any time: a mark that is written late, or twice, or
+removed twice only makes somebody ask the database once more. A file that lands after its transaction has given it up
+has no row, and is found by a sweep.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+
+from safeupload._durations import Duration, seconds
+from safeupload._keys import (
+    MarkName,
+    beside,
+    checked,
+    is_key,
+    is_suffix,
+    key_beside,
+    new_mark,
+    old_mark,
+    parse_mark,
+    suffix_of,
+)
+from safeupload.errors import ClockSkew, FileMissing, InvalidArgument, LeaseExpired, SafeUploadError, StorageError
+from safeupload.storage._base import NONE, Bucket, Failure, File, Mark
+
+__all__ = ["BucketStorage"]
+
+#: How long a block may take from storing its file to its commit. Far longer than a request lasts, and short enough that
+#: what a crash leaves is gone within minutes.
+LEASE: Final = timedelta(minutes=5)
+#: By how much two clocks may differ. Machines that are kept by NTP differ by milliseconds, dates of S3 are
+#: rounded to seconds, those of FAT to two; requests to S3 are refused from 900 on.
+SKEW: Final = timedelta(minutes=1)
+_PRECISION: Final = 1.0  # seconds
+#: How long a reading of the clock is used, in seconds. It only gets more careful with time: see `_now`.
+_READING: Final = 30.0
+#: How often a replacement looks for stale marks, in seconds: a listing costs as much as a dozen reads.
+_TIDY_INTERVAL: Final = 60.0
+
+_MARKS: Final = ".pending/"
+_SUFFIXES: Final = ".renditions/"
+_CLOCK: Final = ".clock"
+
+
+def elapsed() -> float:
+    """Return seconds by a clock that nobody sets; where there is one, by one that goes on while the machine sleeps."""
+    clock: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+class BucketStorage:
+    """
+    Pictures in a bucket: anything with the five methods of `Bucket`. For S3, GCS and Azure there is `ObjectStorage`.
+
+    Files stand under their keys, renditions beside them; ``.pending/`` holds the marks, ``.renditions/`` the suffixes
+    that renditions have had here, ``.clock`` the time. A lifecycle rule must never remove any of them.
+
+    `lease` is how long a block may take between storing its file and its commit; after that it raises `LeaseExpired`
+    and commits nothing. `skew` is how far the bucket's clock may be from a machine's. What crashes leave can be settled
+    once both have passed.
+    """
+
+    tidy_interval = _TIDY_INTERVAL
+
+    def __init__(self, bucket: Bucket, *, lease: Duration = LEASE, skew: Duration = SKEW) -> None:
+        self._bucket = bucket
+        self._lease = seconds("lease", lease)
+        self._skew = seconds("skew", skew)
+        if min(self._lease, self._skew) < _PRECISION:
+            raise InvalidArgument(f"lease, skew: expected at least {_PRECISION} s, which is how precise dates are")
+        self._known: frozenset[str] = frozenset()
+        self._reading: tuple[float, float] | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._bucket!r})"
+
+    def read(self, key: str) -> bytes:
+        """Return the bytes of a file, or of a rendition; raise `InvalidKey`, `FileMissing` or `StorageError`."""
+        with _reporting("read the file"):
+            data = self._bucket.get(checked(key))
+        if data is None:
+            raise FileMissing
+        return data
+
+    def keys(self) -> Iterator[str]:
+        """Return the keys of all files, in no order; those that come or go meanwhile may be missed."""
+        with _reporting("list the files"):
+            yield from (entry.name for entry in self._bucket.list("") if is_key(entry.name))
+
+    def new_mark(self) -> _Lease:
+        """Return a mark for a new file; nothing happens before its `save`."""
+        return _Lease(self, new_mark())
+
+    def old_mark(self, key: str, retain: int) -> _Lease:
+        """Return a mark for a file that is to be released; nothing happens before its `record`."""
+        return _Lease(self, old_mark(key, retain))
+
+    def marks(self) -> Iterator[MarkName]:
+        """Return the names of all marks, in no order, with their dates."""
+        with _reporting("list the marks"):
+            for entry in self._bucket.list(_MARKS):
+                name = parse_mark(entry.name.removeprefix(_MARKS), entry.dated)
+                if name is not None:
+                    yield name
+
+    def clock(self) -> float:
+        """
+        Return the time, in seconds, by the clock that dates files and marks: write something, and see how it is dated.
+
+        Raises `ClockSkew` if that is not what this machine takes for the time.
+        """
+        with _reporting("tell the time"):
+            before = time.time()
+            self._bucket.put(_CLOCK, b"")
+            date = self._bucket.date(_CLOCK)
+            after = time.time()
+        if date is None:
+            raise StorageError("could not tell the time: what was just written is not there")
+        if not before - self._skew <= date <= after + self._skew:
+            raise ClockSkew(date - (before if date < before else after), self._skew)
+        self._reading = date, elapsed()
+        return date
+
+    def seize(self, name: MarkName, dated: float) -> _Lease | None:
+        """
+        Take hold of a mark from that date or before whose lease has ended long ago, None if that is not possible now.
+
+        Several cleaners may hold it at once: each asks the database, and does what the others do.
+        """
+        latest = min(dated, self._now() - name.retain) - self._lease - self._skew
+        if name.dated is not None and name.dated > latest:  # most are young, and never get older than they were
+            return None
+        with _reporting("take hold of a mark"):
+            date = self._bucket.date(_MARKS + name.name)
+        return None if date is None or date > latest else _Lease(self, name)
+
+    def settle(self, remove: Iterable[Mark], drop: Iterable[Mark]) -> list[Failure]:
+        """Remove the files of some marks and then the marks, of others the marks alone."""
+        failures: list[Failure] = []
+        suffixes: frozenset[str] | None = None
+        for mark in remove:
+            try:
+                with _reporting("remove the file"):
+                    suffixes = self._suffixes() if suffixes is None else suffixes
+                    self._unlink(mark.name.key, suffixes)
+                    self._bucket.delete(_MARKS + mark.name.name)
+            except StorageError as error:
+                failures.append(Failure(mark.name.key, error))
+        for mark in drop:
+            try:
+                with _reporting("drop a mark"):
+                    self._bucket.delete(_MARKS + mark.name.name)
+            except StorageError as error:
+                failures.append(Failure(mark.name.key, error))
+        return failures
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is a file under the key."""
+        with _reporting("look for the file"):
+            return self._bucket.date(key) is not None
+
+    def files(self) -> Iterator[File]:
+        """
+        Return what `keys` returns, with dates; and keys of which a late write has left nothing but renditions.
+
+        Buckets list by name, so a rendition is followed by its file. Where one does not, more is looked up; a key may
+        then come twice.
+        """
+        alone: File | None = None
+        with _reporting("list the files"):
+            for entry in self._bucket.list(""):
+                key = entry.name if is_key(entry.name) else key_beside(entry.name)
+                if key is None:
+                    continue
+                if alone is not None and alone.key != key:
+                    if self._bucket.date(alone.key) is None:
+                        yield alone
+                    alone = None
+                if key == entry.name:
+                    alone = None
+                    yield File(key, entry.dated)
+                else:
+                    self._learn(suffix_of(entry.name))
+                    alone = File(key, entry.dated)
+            if alone is not None and self._bucket.date(alone.key) is None:
+                yield alone
+
+    def remove(self, key: str) -> None:
+        """Remove a file, with its renditions, that has no mark; that it is gone already is no error."""
+        with _reporting("remove the file"):
+            self._unlink(key, self._suffixes())
+
+    def _unlink(self, key: str, suffixes: Iterable[str]) -> None:
+        """Remove a file and its renditions: itself last, since what an error or a crash leaves is found by it."""
+        for suffix in suffixes:
+            self._bucket.delete(beside(key, suffix))
+        self._bucket.delete(key)
+
+    def _store(self, key: str, data: bytes, renditions: Mapping[str, bytes]) -> None:
+        """Write a file, then what stands beside it, all of whose suffixes are on the list before."""
+        for suffix in renditions:
+            self._learn(suffix)
+        self._bucket.put(key, data)
+        for suffix, rendition in renditions.items():
+            self._bucket.put(beside(key, suffix), rendition)
+
+    def _suffixes(self) -> frozenset[str]:
+        """Return the suffixes that renditions have had here, whatever today's policy says."""
+        found = {entry.name.removeprefix(_SUFFIXES) for entry in self._bucket.list(_SUFFIXES)}
+        return frozenset(filter(is_suffix, found))
+
+    def _learn(self, suffix: str) -> None:
+        """Put a suffix on the list, once for each process."""
+        if suffix not in self._known:
+            self._bucket.put(_SUFFIXES + suffix, b"")
+            self._known |= {suffix}
+
+    def _now(self) -> float:
+        """
+        Return a time that the storage's clock has reached.
+
+        A reading and what has gone by since it was taken: its date is rounded down, and was made before it was read.
+        """
+        if self._reading is not None:
+            date, taken = self._reading
+            since = elapsed() - taken
+            if since < _READING:
+                return date + since
+        return self.clock()
+
+
+class _Lease:
+    """A mark, and until when it is ours."""
+
+    def __init__(self, storage: BucketStorage, name: MarkName) -> None:
+        self._storage = storage
+        self._until: float | None = None
+        self.name = name
+
+    def save(self, data: bytes, renditions: Mapping[str, bytes] = NONE) -> None:
+        """Make the mark of a new file, and the file: durable and whole once this returns. So are the renditions."""
+        self.record()
+        with _reporting("store the file"):
+            self._storage._store(self.name.key, data, renditions)  # noqa: SLF001 - one thing in two classes
+        self.check()  # or a cleaner may have come and gone before the file was there
+
+    def record(self) -> None:
+        """Make the mark."""
+        with _reporting("make a mark"):
+            self._write()
+
+    def touch(self) -> None:
+        """
+        Begin to count the mark's age from now on.
+
+        That of a new file is left as it is while more than half of its lease remains: a cleaner's age begins when the
+        lease ends, so the commit has its time as it is. One that has expired is somebody else's.
+        """
+        left = self._left()
+        if self.name.is_new and not 0 < left <= self._storage._lease / 2:  # noqa: SLF001
+            return
+        with _reporting("date a mark"):
+            self._write()
+
+    def check(self) -> None:
+        """Raise `LeaseExpired` if it has ended."""
+        if self.name.is_new and self._left() <= 0:
+            raise LeaseExpired
+
+    def close(self) -> None:
+        """Do nothing: nobody is kept out by who holds it, but by its date."""
+
+    def _left(self) -> float:
+        return 0.0 if self._until is None else self._until - elapsed()
+
+    def _write(self) -> None:
+        """Write the mark; what counts is when it was begun, and that a lease had not ended before it was renewed."""
+        begun = elapsed()
+        self._storage._bucket.put(_MARKS + self.name.name, b"")  # noqa: SLF001
+        if self._until is None or elapsed() < self._until:
+            self._until = begun + self._storage._lease  # noqa: SLF001
+
+
+@contextmanager
+def _reporting(what: str) -> Generator[None]:
+    """Turn a bucket's errors into ours; the original stays as the cause."""
+    try:
+        yield
+    except SafeUploadError:
+        raise
+    except Exception as error:
+        raise StorageError(f"could not {what}: {error}") from error
