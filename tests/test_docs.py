@@ -3,8 +3,9 @@
 import asyncio
 import io
 import re
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -19,6 +20,7 @@ from werkzeug.datastructures import FileStorage
 
 import safeupload
 import safeupload.storage
+from safeupload._cli.main import main
 from safeupload._events import EventName
 from safeupload._machine import diagram
 from safeupload.asgi import BodyLimit
@@ -116,6 +118,31 @@ def test_every_block_runs(page: Path, tmp_path: Path) -> None:
             body, kind = view()
         assert body == safeupload.normalize(scope["data"]).data
         assert set(kind.values()) == {"image/jpeg"}
+
+
+@pytest.mark.parametrize(("uploads", "change"), [("uploads", "change"), ("async_uploads", "change_async")])
+def test_the_function_of_the_page_takes_over_a_folder(
+    uploads: str, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The module that the page shows is one that the command runs with."""
+    module = ModuleType("take_over")
+    vars(module).update(names(tmp_path))
+    for source in BLOCK.findall((ROOT / "docs/adopt.md").read_text()):
+        exec(compile(source, "adopt.md", "exec"), vars(module))  # noqa: S102 - to run them is the point
+    monkeypatch.setitem(sys.modules, "take_over", module)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    old = tmp_path / "profile_pics"
+    old.mkdir()
+    (old / "user_1.png").write_bytes(jpeg(640, 480))
+    with vars(module)["Session"]() as session:
+        session.get(User, 1).image_file = "user_1.png"
+        session.commit()
+
+    assert main(["adopt", f"take_over:{uploads}", str(old), "--change", f"take_over:{change}", "--go"]) == 0
+
+    with vars(module)["Session"]() as session:
+        key = session.get(User, 1).image_file
+    assert vars(module)[uploads].storage.read(key) == safeupload.normalize(jpeg(640, 480)).data
 
 
 def test_there_are_blocks_to_run() -> None:

@@ -10,15 +10,15 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Final
 
-from safeupload._cli import check, compare, normalize, recover, sweep
+from safeupload._cli import adopt, check, compare, normalize, recover, sweep
 
 __all__ = ["main"]
 
 _EXIT_CODES: Final = """\
 exit codes:
-  0    every file was accepted; or recovered, or swept
-  1    at least one file was rejected (compare: safeupload did not keep its word), or could not be removed; or the
-       sweep was refused
+  0    every file was accepted; or recovered, swept, or adopted
+  1    at least one file was rejected (compare: safeupload did not keep its word), or could not be removed, or its rows
+       not changed; or the sweep was refused
   2    the command line is wrong
   3    at least one file could not be read or written, whatever became of the others; or the storage or the database
        failed
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"safeupload {version('safeupload')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (check, normalize, compare, recover, sweep):
+    for module in (check, normalize, compare, recover, sweep, adopt):
         command = commands.add_parser(
             module.NAME,
             help=module.HELP,

@@ -19,12 +19,18 @@ HELP: Final = "settle what crashes have left"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command line may say."""
-    upkeep.add_arguments(parser, f"{MIN_AGE:.0f}s")
+    upkeep.add_arguments(parser)
+    upkeep.add_min_age(parser, f"{MIN_AGE:.0f}s")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Recover and return the exit code."""
-    return upkeep.run(arguments, lambda uploads, _: uploads._recovering(arguments.min_age), _show)  # noqa: SLF001
+    return upkeep.run(
+        arguments,
+        lambda uploads, _: uploads._recovering(arguments.min_age),  # noqa: SLF001
+        _show,
+        upkeep.removed,
+    )
 
 
 def _show(report: RecoveryReport) -> None:

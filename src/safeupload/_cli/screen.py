@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 Part: TypeAlias = tuple[str, str]  # a text and its style
 #: From how many files on a bar says more than lines do.
@@ -96,33 +97,44 @@ def progress(total: int) -> Iterator[tuple[Callable[[], None], Callable[..., Non
         yield lambda: bar.advance(task), lambda *parts: _say_rich(console, parts, "\n"), True
 
 
+class Count:
+    """
+    A long count whose end nobody knows, on a terminal; without one it does nothing.
+
+    Not rich's `status`, which sends standard output to the terminal as well.
+    """
+
+    def __init__(self, console: Console | None, what: str) -> None:
+        self._bar: Progress | None = None
+        if console is None:
+            return
+        from rich.progress import Progress, SpinnerColumn, TextColumn  # noqa: PLC0415 - only where rich is installed
+
+        columns = SpinnerColumn(), TextColumn("{task.completed:,} {task.description}")
+        self._bar = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._task = self._bar.add_task(what, total=None)
+
+    def __call__(self, count: int) -> None:
+        """Show how far it has come, from some number on."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=count)
+            if count >= LONG:
+                self._bar.start()  # which does nothing if it is there
+
+    def hide(self) -> None:
+        """Take it from the screen until the next call, so that a line can be printed."""
+        if self._bar is not None and self._bar.live.is_started:
+            self._bar.stop()
+
+
 @contextmanager
-def counter(what: str) -> Iterator[Callable[[int], None]]:
-    """
-    Show how far a long count has come whose end nobody knows, if standard error is a terminal.
-
-    Gives a function to call with the count. Not rich's `status`, which sends standard output to the terminal as well.
-    """
-    console = _console(sys.stderr) if sys.stderr is not None else None
-    if console is None:
-        yield lambda _: None
-        return
-    from rich.progress import Progress, SpinnerColumn, TextColumn  # noqa: PLC0415 - only where rich is installed
-
-    columns = SpinnerColumn(), TextColumn("{task.completed:,} {task.description}")
-    bar = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
-    task = bar.add_task(what, total=None)
-
-    def show(count: int) -> None:
-        bar.update(task, completed=count)
-        if count >= LONG:
-            bar.start()  # which does nothing the second time
-
+def counter(what: str) -> Iterator[Count]:
+    """Give what shows a count, if standard error is a terminal, and is gone in the end."""
+    count = Count(_console(sys.stderr) if sys.stderr is not None else None, what)
     try:
-        yield show
+        yield count
     finally:
-        if bar.live.is_started:
-            bar.stop()
+        count.hide()
 
 
 def _console(stream: IO[str]) -> Console | None:

@@ -20,7 +20,8 @@ HELP: Final = "remove files that no row names"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command line may say."""
-    upkeep.add_arguments(parser, f"{DAY.days}d")
+    upkeep.add_arguments(parser)
+    upkeep.add_min_age(parser, f"{DAY.days}d")
     parser.add_argument("--limit", type=int, default=LIMIT, metavar="N", help=f"remove at most N (default: {LIMIT})")
     parser.add_argument("--dry-run", action="store_true", help="remove nothing, and list what would go")
     parser.add_argument(
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=progress,
         ),
         _show,
+        upkeep.removed,
     )
 
 

@@ -1,4 +1,4 @@
-"""What `recover` and `sweep` have in common: finding the application's own object, and how a run ends."""
+"""What `adopt`, `recover` and `sweep` have in common: finding the application's own object, and how a run ends."""
 
 from __future__ import annotations
 
@@ -13,31 +13,47 @@ from dataclasses import asdict
 from functools import reduce
 from inspect import iscoroutine
 from types import FunctionType, MethodType
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import anyio
 
-from safeupload._cli.screen import PLAIN, complain, counter, say
+from safeupload._adoption import AdoptionReport
+from safeupload._cli.screen import PLAIN, Count, complain, counter, say
 from safeupload._drive import Flow, drive, drive_async
 from safeupload._recovery import RecoveryReport, SweepReport
 from safeupload._uploads import AsyncUploads, Uploads
 from safeupload.errors import SweepRefused
 
-_DONE, _LEFT, _FAILED = 0, 1, 3
+R = TypeVar("R", RecoveryReport, SweepReport, AdoptionReport)
+
+DONE, LEFT, FAILED = 0, 1, 3
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def add_arguments(parser: argparse.ArgumentParser, min_age: str) -> None:
-    """Add what both command lines may say."""
+class OutputLost(Exception):
+    """The output cannot be written any more: of all errors during the work, the one that is not the application's."""
+
+    def __init__(self, error: OSError) -> None:
+        """Note the error, which `main` knows what to do about."""
+        super().__init__(error)
+        self.error = error
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what all command lines may say."""
     parser.add_argument("uploads", metavar="MODULE:UPLOADS", help='the application\'s object, like "app.main:uploads"')
+    parser.add_argument("--json", action="store_true", help="JSON, for scripts")
+
+
+def add_min_age(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add from what age on something is settled or removed."""
     parser.add_argument(
         "--min-age",
         type=duration,
-        default=duration(min_age),
+        default=duration(default),
         metavar="AGE",
-        help=f"leave alone what is younger, like 90s, 5m, 2h or 1d (default: {min_age})",
+        help=f"leave alone what is younger, like 90s, 5m, 2h or 1d (default: {default})",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object, for scripts")
 
 
 def duration(word: str) -> float:
@@ -48,11 +64,12 @@ def duration(word: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def find(arguments: argparse.Namespace) -> Uploads | AsyncUploads:
-    """Import the application's object; end with a usage error if there is none of that name."""
-    module, colon, path = arguments.uploads.partition(":")
+def load(word: str, form: str, usage_error: Callable[[str], object]) -> object:
+    """Import what MODULE:NAME names; end with a usage error if there is nothing of that name."""
+    module, colon, path = word.partition(":")
     if not (module and colon and path):
-        arguments.usage_error(f"expected MODULE:UPLOADS, for example app.main:uploads, got {arguments.uploads!r}")
+        example = form.rpartition(":")[2].lower()
+        usage_error(f"expected {form}, for example app.main:{example}, got {word!r}")
     if "" not in sys.path:  # which Python leaves out where it is told to be careful; here the folder is meant
         sys.path.insert(0, "")
     try:
@@ -60,11 +77,17 @@ def find(arguments: argparse.Namespace) -> Uploads | AsyncUploads:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - for its developer; never 0
         if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{error.name}."):
             traceback.print_exc()
-        arguments.usage_error(f"cannot import {module!r}: {error}")
+        usage_error(f"cannot import {module!r}: {error}")
     try:
-        found: object = reduce(getattr, path.split("."), application)
-    except Exception as error:  # noqa: BLE001 - a property or a proxy may raise anything
-        arguments.usage_error(f"cannot find {path!r} in {module!r}: {error}")
+        return reduce(getattr, path.split("."), application)
+    except Exception as error:
+        usage_error(f"cannot find {path!r} in {module!r}: {error}")
+        raise  # not reached: it exits
+
+
+def find(arguments: argparse.Namespace) -> Uploads | AsyncUploads:
+    """Import the application's object; end with a usage error if there is none of that name."""
+    found = load(arguments.uploads, "MODULE:UPLOADS", arguments.usage_error)
     if isinstance(found, FunctionType | MethodType):  # a factory
         try:
             found = found()
@@ -81,27 +104,39 @@ def find(arguments: argparse.Namespace) -> Uploads | AsyncUploads:
 
 def run(
     arguments: argparse.Namespace,
-    work: Callable[[Uploads | AsyncUploads, Callable[[int], None]], Flow[Any]],
-    show: Callable[[Any], None],
+    work: Callable[[Uploads | AsyncUploads, Count], Flow[R]],
+    show: Callable[[R], None],
+    code: Callable[[R], int],
 ) -> int:
     """Do the work with the application's object, show what came of it, and return the exit code."""
     uploads = find(arguments)
     try:
-        report: RecoveryReport | SweepReport
         with counter("files") as progress:  # gone before anything is printed
             flow = work(uploads, progress)
-            report = anyio.run(drive_async, flow) if isinstance(uploads, AsyncUploads) else drive(flow)
+            report: R = anyio.run(drive_async, flow) if isinstance(uploads, AsyncUploads) else drive(flow)
+    except OutputLost as lost:
+        raise lost.error from None
     except SweepRefused as error:
         # The library speaks of its arguments, which have other names here.
         complain(f"refused: {error}".replace("dry_run=True, force=True", "--dry-run --force"))
-        return _LEFT
+        return LEFT
     except Exception as error:  # noqa: BLE001 - of the storage, or whatever the application's database raises
-        complain(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        return _FAILED
+        complain(named(error))
+        return FAILED
     if arguments.json:
         say((json.dumps(asdict(report)), PLAIN))
     else:
         show(report)
+    return code(report)
+
+
+def removed(report: RecoveryReport | SweepReport) -> int:
+    """Tell what could not be removed, and return the exit code."""
     for key in report.failed:
         complain(f"{key}: could not be removed; the log says why")
-    return _LEFT if report.failed else _DONE
+    return LEFT if report.failed else DONE
+
+
+def named(error: Exception) -> str:
+    """Return an error as its developer knows it."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
