@@ -21,6 +21,10 @@ def picture(text: str = "picture") -> NormalizedImage:
 THUMB = "-thumb.webp"
 
 
+#: Files that a storage with leases keeps beside the pictures.
+OWN = {".clock", ".leases"}
+
+
 def files(folder: Path) -> dict[str, bytes]:
     """
     Return the files of a storage.
@@ -28,7 +32,8 @@ def files(folder: Path) -> dict[str, bytes]:
     A rendition counts as a part of its file, which is not whole without one that has the same bytes; one that stands
     alone counts as a file.
     """
-    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    names = {path.name: path for path in folder.iterdir() if path.is_file() and path.name not in OWN}
+    found = {name: path.read_bytes() for name, path in names.items()}
     for key in filter(is_key, list(found)):
         if found.pop(beside(key, THUMB), None) != found[key]:
             found[key] = b"without its rendition"

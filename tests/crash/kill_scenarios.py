@@ -5,6 +5,8 @@ Run as a script in a process of its own, since it forks:
 
     python kill_scenarios.py SCENARIO JOURNAL DURABILITY STEP RECOVERY_STEP
 
+DURABILITY is one of a `LocalStorage`, or "leases" for one whose marks are held by leases.
+
 Kills before every STEP-th system call of the scenario, and before every RECOVERY_STEP-th of the `recover` after each of
 these. Prints what it found as JSON.
 """
@@ -67,7 +69,16 @@ class World:
 
     def uploads(self) -> Uploads:
         """Open the storage."""
-        return Uploads(LocalStorage(self.folder / "pictures", durability=self.durability), references=self.used)
+        folder = self.folder / "pictures"
+        leased = self.durability == "leases"
+        storage = LocalStorage(folder, lease=60) if leased else LocalStorage(folder, durability=self.durability)
+        return Uploads(storage, references=self.used)
+
+    def let_leases_end(self) -> None:
+        """Let an hour go by for the marks."""
+        for path in (self.folder / "pictures/.pending").iterdir():
+            date = path.stat().st_mtime - 3600
+            os.utime(path, (date, date))
 
     def set_up(self) -> None:
         """Make the database and the first pictures."""
@@ -194,6 +205,8 @@ def plain(world: World) -> Callable[[], object]:
 def recovery(world: World) -> Callable[[], object]:
     """Settle everything."""
     uploads = world.uploads()
+    if world.durability == "leases":
+        world.let_leases_end()
     return lambda: uploads.recover(min_age=0)
 
 

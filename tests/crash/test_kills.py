@@ -46,6 +46,12 @@ def test_p5_p7_survive_a_kill(scenario: str, journal: str) -> None:
     check(run(scenario, journal, "safe", 17, 23), 17)
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_p5_p7_survive_a_kill_with_leases(scenario: str) -> None:
+    """Likewise where there are no locks: nothing but the marks' dates tells that their holder is gone."""
+    check(run(scenario, "wal", "leases", 17, 23), 17)
+
+
 def test_the_plain_way_does_not() -> None:
     """The same kills leave files behind where tutorials write, commit, and unlink: the check finds something."""
     found = run("plain", "delete", "safe", 1, 1)
@@ -57,7 +63,7 @@ def test_the_plain_way_does_not() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("scenario", "journal", "durability"),
-    [*((each, "wal", "safe") for each in SCENARIOS), ("two", "delete", "strict")],
+    [*((each, "wal", "safe") for each in SCENARIOS), ("two", "delete", "strict"), ("two", "wal", "leases")],
 )
 def test_p5_p7_survive_a_kill_anywhere(scenario: str, journal: str, durability: str) -> None:
     """Killed before every single system call, and `recover` before every 41st, all of them in turn."""
