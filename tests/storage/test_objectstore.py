@@ -1,0 +1,195 @@
+"""An object store: what is sent with a picture, where it stands, its addresses, and what is refused."""
+
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any
+
+import obstore
+import obstore.store
+import pytest
+import s3
+from fakes import THUMB, picture
+
+from safeupload import FileMissing, InvalidArgument, InvalidKey, StorageError, UnsupportedStorage, Uploads
+from safeupload._keys import beside, new_key
+from safeupload.storage import ObjectStorage
+
+DATA = picture("new").data
+
+
+@pytest.fixture(scope="module")
+def address() -> Generator[str]:
+    """Run a server that speaks S3."""
+    with s3.server() as address:
+        yield address
+
+
+def stored(storage: ObjectStorage) -> str:
+    """Store a picture with a rendition, and return its key."""
+    mark = storage.new_mark()
+    mark.save(DATA, {THUMB: b"small"})
+    storage.settle([], [mark])
+    return mark.name.key
+
+
+def test_headers_and_encryption_are_those_asked_for(address: str) -> None:
+    """The Content-Type is the picture's; what else is sent is the application's choice, for pictures alone."""
+    prefix = s3.fresh()
+    store = s3.store(address, config={"aws_server_side_encryption": "AES256"})
+    attributes = {"Cache-Control": "public, max-age=31536000, immutable", "Content-Disposition": "inline"}
+    key = stored(ObjectStorage(store, prefix=prefix, attributes=attributes))
+    client = s3.client(address)
+    heads = {
+        name: client.head_object(Bucket=s3.BUCKET, Key=f"{prefix}/{name}")
+        for name in (key, beside(key, THUMB), f".renditions/{THUMB}")
+    }
+
+    assert [head["ContentType"] for head in heads.values()][:2] == ["image/jpeg", "image/webp"]
+    assert [head.get("CacheControl") for head in heads.values()] == [*[attributes["Cache-Control"]] * 2, None]
+    assert heads[key]["ContentDisposition"] == "inline"
+    assert {head["ServerSideEncryption"] for head in heads.values()} == {"AES256"}
+
+
+def test_storages_share_a_bucket(address: str) -> None:
+    """Each has its folder, and sees and removes nothing of another's, be it in the bucket's own or one within it."""
+    outer, inner = s3.fresh(), s3.fresh()
+    store = s3.store(address)
+    storages = [ObjectStorage(store, prefix=prefix) for prefix in (outer, f"{outer}/{inner}", f"{outer}{inner}")]
+    keys = [stored(storage) for storage in storages]
+
+    assert [list(storage.keys()) for storage in storages] == [[key] for key in keys]
+    Uploads(storages[0], references=lambda keys: []).sweep(min_age=0, force=True)
+    assert [list(storage.keys()) for storage in storages] == [[], [keys[1]], [keys[2]]]
+    with pytest.raises(FileMissing):
+        storages[0].read(keys[1])
+
+
+def test_the_bucket_itself_can_be_the_folder() -> None:
+    """Then whatever else is in it stays."""
+    memory = obstore.store.MemoryStore()
+    key = stored(ObjectStorage(memory))
+    obstore.put(memory, "somebody/else.txt", b"mine")
+
+    assert list(ObjectStorage(memory).keys()) == [key]
+    Uploads(ObjectStorage(memory), references=lambda keys: []).sweep(min_age=0, force=True)
+    assert bytes(obstore.get(memory, "somebody/else.txt").bytes()) == b"mine"
+
+
+@pytest.mark.parametrize("prefix", ["/", "/pictures", "pictures/", "a//b", "..", "a/../b", "."])
+def test_prefixes_that_are_no_folders(prefix: str) -> None:
+    """Said at once, and not by files that nobody finds."""
+    with pytest.raises(InvalidArgument, match="prefix"):
+        ObjectStorage(obstore.store.MemoryStore(), prefix=prefix)
+
+
+@pytest.mark.parametrize("attributes", [{"Content-Type": "text/html"}, {"content-type": "x"}, {"Cache-Control": 7}])
+def test_attributes_that_cannot_be_sent(attributes: Any) -> None:  # noqa: ANN401
+    """What a picture is, is not the application's choice."""
+    with pytest.raises(InvalidArgument, match="attributes"):
+        ObjectStorage(obstore.store.MemoryStore(), attributes=attributes)
+
+
+@pytest.mark.parametrize("store", [None, "s3://bucket", object()], ids=["none", "address", "object"])
+def test_what_is_no_store(store: Any) -> None:  # noqa: ANN401
+    """An address is not one yet: obstore makes a store of it."""
+    with pytest.raises(InvalidArgument, match=r"obstore\.store"):
+        ObjectStorage(store)
+
+
+# --- addresses ---
+
+
+def test_a_signed_address_is_good_for_anybody(address: str) -> None:
+    """Who has it fetches the file or a rendition, as the picture that it is."""
+    storage = ObjectStorage(s3.store(address), prefix=s3.fresh())
+    key = stored(storage)
+    for name, data, kind in ((key, DATA, "image/jpeg"), (beside(key, THUMB), b"small", "image/webp")):
+        url = storage.url(name, expires=timedelta(minutes=5))
+        assert re.search("[?&]X-Amz-Expires=300(&|$)", url)
+        with urllib.request.urlopen(url) as reply:  # noqa: S310 - a server of ours
+            assert (reply.read(), reply.headers["Content-Type"]) == (data, kind)
+
+
+@pytest.mark.parametrize("expires", [1, 7 * 24 * 3600])
+def test_addresses_last_as_long_as_stores_allow(address: str, expires: float) -> None:
+    """From a second to seven days."""
+    assert f"X-Amz-Expires={expires}&" in ObjectStorage(s3.store(address)).url(new_key(), expires=expires)
+
+
+@pytest.mark.parametrize("expires", [0, 0.5, 7 * 24 * 3600 + 1, -1, "60"])
+def test_addresses_that_cannot_be_signed(address: str, expires: Any) -> None:  # noqa: ANN401
+    """S3 would refuse them later, in front of a user."""
+    with pytest.raises(InvalidArgument, match="expires"):
+        ObjectStorage(s3.store(address)).url(new_key(), expires=expires)
+
+
+def test_only_keys_are_signed(address: str) -> None:
+    """No word of a client's gets an address, and a mark none either."""
+    storage = ObjectStorage(s3.store(address))
+    for name in ("", "../x", f".pending/{new_key()}"):
+        with pytest.raises(InvalidKey):
+            storage.url(name, expires=60)
+    with pytest.raises(UnsupportedStorage, match="no signed addresses"):
+        ObjectStorage(obstore.store.MemoryStore()).url(new_key(), expires=60)
+
+
+# --- the store ---
+
+
+def test_the_store_is_kept_as_it_is_but_for_deletes(address: str) -> None:
+    """Its own settings are those of the storage; what it does elsewhere stays as it was."""
+    retries = {"max_retries": 2, "retry_timeout": timedelta(seconds=7)}
+    store = s3.store(address, retry_config=retries, client_options={"timeout": "3s"})
+    used: Any = ObjectStorage(store)._objects._store
+
+    assert used.config == {**store.config, "disable_bulk_delete": "true"}
+    assert used.retry_config == store.retry_config
+    assert used.client_options == store.client_options
+    assert "disable_bulk_delete" not in store.config
+
+
+def test_a_store_that_finds_its_own_keys(address: str) -> None:
+    """A provider of credentials is asked, as before."""
+    asked: list[int] = []
+
+    def provider() -> Any:  # noqa: ANN401
+        asked.append(1)
+        return {"access_key_id": "key", "secret_access_key": "secret", "token": None, "expires_at": None}
+
+    options: Any = {"region": "us-east-1", "client_options": {"allow_http": True}, "credential_provider": provider}
+    store = obstore.store.S3Store(s3.BUCKET, endpoint=address, **options)
+    stored(ObjectStorage(store, prefix=s3.fresh()))
+    assert asked
+
+
+def test_secrets_are_not_shown(address: str) -> None:
+    """Neither by the object, nor by an error."""
+    storage = ObjectStorage(s3.store(address, client_options={"timeout": "1s"}, retry_config={"max_retries": 0}))
+    assert "secret" not in repr(storage)
+    broken = ObjectStorage(
+        s3.store("http://127.0.0.1:9", retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=1)})
+    )
+    with pytest.raises(StorageError) as caught:
+        list(broken.keys())
+    assert "secret" not in str(caught.value)
+    assert caught.value.problem()["detail"] == "The server could not handle the upload."
+
+
+def test_obstore_is_an_extra() -> None:
+    """Without it, the error says what to install; nothing else needs it."""
+    script = """
+import sys
+sys.modules["obstore"] = None
+import safeupload, safeupload.storage
+safeupload.storage.MemoryStorage()
+try:
+    safeupload.storage.ObjectStorage(object())
+except safeupload.UnsupportedStorage as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 'pip install "safeupload[s3]"' in done.stdout
