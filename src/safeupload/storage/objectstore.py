@@ -95,7 +95,7 @@ class _Objects:
         self._attributes = attributes
 
     def __repr__(self) -> str:
-        return f"{type(self._store).__name__}, prefix={self._prefix!r}"
+        return f"{self._store!r}, prefix={self._prefix.rstrip('/')!r}"
 
     def put(self, name: str, data: bytes) -> None:
         """Write an object. In one request, and without a condition: half of the servers do not heed it."""
