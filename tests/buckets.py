@@ -52,7 +52,7 @@ class Bucket:
         self._request(f"date {name}")
         return self.objects[name][1] if name in self.objects else None
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def entries(self, folder: str) -> Iterator[Entry]:
         """Return what begins so, in order."""
         self._request(f"list {folder}")
         for name, (_, date) in sorted(self.objects.items()):

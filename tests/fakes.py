@@ -22,7 +22,7 @@ THUMB = "-thumb.webp"
 
 
 #: Files that a storage with leases keeps beside the pictures.
-OWN = {".clock", ".leases"}
+OWN = {".clock", ".mode"}
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -79,6 +79,21 @@ def test_replacement_measures_every_level(tmp_path: Path) -> None:
     assert all(row["seconds"] > 0 for row in rows)
 
 
+def test_a_sweep_takes_the_requests_that_it_has_to(tmp_path: Path) -> None:
+    """Each page is listed once, each 900 files are a question; marks are listed where a file has no row."""
+    rows = {row["name"]: row for row in run("sweeping.py", tmp_path / "rows", "--quick", "--check")}
+    few, many, renditions, each, marks = (row for row in rows.values() if "sweep" in row["name"])
+
+    assert [row["number"] for row in (few, many, renditions, each, marks)] == [1_000, *[10_000] * 4]
+    assert [row["requests"]["LIST files"] for row in (few, many, renditions, each, marks)] == [2, 11, 31, 11, 13]
+    assert [row["requests"]["LIST marks"] for row in (few, many, renditions, each, marks)] == [2, 2, 2, 2, 6]
+    assert [row["questions"] for row in (few, many, renditions, each, marks)] == [3, 13, 13, 13, 13]
+    assert rows["create"]["requests"] == {"PUT": 4, "DELETE": 1}
+    assert rows["replace"]["requests"] == {"PUT": 5, "LIST suffixes": 1, "DELETE": 5}
+    assert rows["delete"]["requests"] == {"PUT": 1, "LIST suffixes": 1, "DELETE": 4}
+    assert all(row["seconds"] > 0 for row in rows.values())
+
+
 @pytest.mark.skipif(not MEASURES_MEMORY, reason="reads what Linux knows of a process")
 def test_bodies_that_are_too_large_meet_the_limits(tmp_path: Path) -> None:
     """On each kind of server, with a Content-Length and without one, the goals are kept."""

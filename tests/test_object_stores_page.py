@@ -120,7 +120,7 @@ def test_the_class_of_the_page_is_a_contract(scope: dict[str, Any]) -> None:
 def test_the_folder_of_the_page_has_leases(scope: dict[str, Any]) -> None:
     """Whoever opens it later keeps to them."""
     uploads = scope["folder"]["uploads"]
-    assert (uploads.storage.path("0" * 32 + ".jpg").parent / ".leases").exists()
+    assert (uploads.storage.path("0" * 32 + ".jpg").parent / ".mode").exists()
 
 
 def test_the_times_of_the_page_are_true() -> None:

@@ -92,7 +92,8 @@ class MarkName:
     The name of a mark: on which file, and how its fate came to be open.
 
     ``KEY`` marks a new file, ``~KEY~TOKEN`` one that its transaction releases, ``~KEY~TOKEN~SECONDS`` one that stays
-    so long after its release (`retain`). Several transactions may release one file, hence the token.
+    so long after its release (`retain`). Several transactions may release one file, hence the token. ``!SECONDS`` at
+    the end is for how long its owner holds it, where it is held by a lease.
 
     `dated` is the date of the mark, in seconds by the storage's clock, where listing the marks has told it.
     """
@@ -101,28 +102,41 @@ class MarkName:
     key: str
     is_new: bool
     retain: int = 0  # seconds
+    lease: int = 0  # seconds
     dated: float | None = field(default=None, compare=False)
 
 
-_OLD_MARK: Final = re.compile(rf"~({_KEY.pattern})~[0-9a-f]{{16}}(?:~([0-9]{{1,10}}))?", re.ASCII)
+_MARK: Final = re.compile(
+    rf"(?:(?P<new>{_KEY.pattern})|~(?P<old>{_KEY.pattern})~[0-9a-f]{{16}}(?:~(?P<retain>[0-9]{{1,10}}))?)"
+    r"(?:!(?P<lease>[0-9]{1,10}))?",
+    re.ASCII,
+)
+#: What has no more than ten digits: 317 years.
+LONGEST: Final = 9_999_999_999  # seconds
 _TOKEN_BYTES: Final = 8
 
 
-def new_mark() -> MarkName:
-    """Return the name of the mark of a fresh key."""
+def new_mark(lease: int = 0) -> MarkName:
+    """Return the name of the mark of a fresh key, held for `lease` seconds, or by a lock."""
     key = new_key()
-    return MarkName(key, key, is_new=True)
+    return MarkName(key + _leased(lease), key, is_new=True, lease=lease)
 
 
-def old_mark(key: str, retain: int) -> MarkName:
+def old_mark(key: str, retain: int, lease: int = 0) -> MarkName:
     """Return a fresh name for a mark on a file that is to be released, `retain` seconds after the commit."""
-    token = secrets.token_hex(_TOKEN_BYTES)
-    return MarkName(f"~{key}~{token}" + (f"~{retain}" if retain else ""), key, is_new=False, retain=retain)
+    name = f"~{key}~{secrets.token_hex(_TOKEN_BYTES)}" + (f"~{retain}" if retain else "")
+    return MarkName(name + _leased(lease), key, is_new=False, retain=retain, lease=lease)
+
+
+def _leased(lease: int) -> str:
+    return f"!{lease}" if lease else ""
 
 
 def parse_mark(name: str, dated: float | None = None) -> MarkName | None:
     """Return the mark of that name, None if it is not the name of one."""
-    if is_key(name):
-        return MarkName(name, name, is_new=True, dated=dated)
-    match = _OLD_MARK.fullmatch(name)
-    return MarkName(name, match[1], is_new=False, retain=int(match[2] or 0), dated=dated) if match else None
+    match = _MARK.fullmatch(name)
+    if match is None:
+        return None
+    retain, lease = int(match["retain"] or 0), int(match["lease"] or 0)
+    key = match["new"] or match["old"]
+    return MarkName(name, key, is_new=bool(match["new"]), retain=retain, lease=lease, dated=dated)

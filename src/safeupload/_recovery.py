@@ -8,8 +8,10 @@ is a young one: its process may be dead while the database server is still commi
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
@@ -19,7 +21,7 @@ from safeupload._events import Observer
 from safeupload._keys import MarkName
 from safeupload._references import AsyncReferences, References, ask
 from safeupload.errors import StorageError, SweepRefused
-from safeupload.storage._base import Failure, Mark, Storage
+from safeupload.storage._base import Failure, File, Mark, Storage
 
 T = TypeVar("T")
 
@@ -28,8 +30,10 @@ _MARKS: Final = 100
 #: Keys of files asked about in one question. SQLite before 3.32 takes no more than 999 parameters.
 _FILES: Final = 900
 
-#: What a replacement does for others, before its own work: look at so many marks, for a millisecond or two, and settle
-#: so many of them, so that an application that never calls `recover` removes faster than it can leave behind.
+#: What a replacement does for others, before its own work: list so many marks, in a few milliseconds or ten requests;
+#: look at so many of them, chosen by lot, for a millisecond or two; and settle so many, so that an application that
+#: never calls `recover` removes faster than it can leave behind.
+_MANY: Final = 10_000
 _LOOK: Final = 256
 _FEW: Final = 4
 #: The age from which a replacement, and by default `recover`, settles a mark, in seconds.
@@ -42,8 +46,8 @@ class RecoveryReport:
     What `recover` did.
 
     `removed` are the keys of files that no row names, which are gone now; `kept` counts the marks of files that a row
-    names; `waiting` those that somebody works on, that are too young or still retained; `failed` are the keys of files
-    that could not be removed: the log says why, and the next `recover` tries again.
+    names or another mark retains; `waiting` those that somebody works on, that are too young or still retained;
+    `failed` are the keys of files that could not be removed: the log says why, and the next `recover` tries again.
     """
 
     removed: tuple[str, ...] = ()
@@ -84,7 +88,7 @@ def recover(
 ) -> Flow[RecoveryReport]:
     """Settle all marks that are at least `min_age` seconds old; or look at some of them and settle at most so many."""
     started = time.perf_counter()
-    names = yield storing(lambda: list(islice(storage.marks(), look)))
+    names = yield storing(_listed, storage, look)
     if not names:  # as nearly always
         return RecoveryReport()
     dated = yield storing(_latest, storage, min_age)
@@ -97,12 +101,15 @@ def recover(
         try:
             failures = yield storing(_seize, storage, batch, dated, room, marks)
             named = yield from ask(references, [mark.name.key for mark in marks], shielded=False)
+            unnamed = [mark for mark in marks if mark.name.key not in named]
+            if unnamed:  # one may be left of a transaction whose file another one has replaced since, and retains
+                retained = yield storing(_retained, storage, {mark.name for mark in unnamed})
+                unnamed = [mark for mark in unnamed if mark.name.key not in retained]
         except BaseException:
             yield storing(_close, marks)
             raise
         stuck = len(failures)
-        unnamed = [mark for mark in marks if mark.name.key not in named]
-        failures += yield storing(storage.settle, unnamed, [mark for mark in marks if mark.name.key in named])
+        failures += yield storing(storage.settle, unnamed, [mark for mark in marks if mark not in unnamed])
         for failure in failures:
             observe("failed", [failure.key], error=failure.error)
         lost = {failure.key for failure in failures}
@@ -135,13 +142,15 @@ class Pause:
         self._until = -math.inf
 
 
-def tidy(storage: Storage, references: References | AsyncReferences, observe: Observer, pause: Pause) -> Flow[None]:
+def tidy(
+    storage: Storage, references: References | AsyncReferences, observe: Observer, min_age: float, pause: Pause
+) -> Flow[None]:
     """Settle a few stale marks; that it fails is no reason to refuse the upload that comes along."""
     if pause.lasts():
         return
     pause.begin(storage.tidy_interval)  # before the look, or all that begin now would look
     try:
-        report = yield from recover(storage, references, observe, MIN_AGE, look=_LOOK, most=_FEW)
+        report = yield from recover(storage, references, observe, min_age, look=_LOOK, most=_FEW)
     except Exception as error:  # noqa: BLE001 - logged; whatever it is will come up where it matters
         observe("failed", error=error)
     else:
@@ -171,12 +180,21 @@ def sweep(
     dated = yield storing(_latest, storage, min_age)
     files = storage.files()
     examined = referenced = marked = young = unwanted = 0
+    unnamed: list[File] = []
     chosen: list[str] = []
-    while batch := (yield storing(_some, files, _FILES, shielded=False)):
+    more = True
+    while more:
+        batch = yield storing(_some, files, _FILES, shielded=False)
+        more = bool(batch)
         named = yield from ask(references, [file.key for file in batch], shielded=False)
         referenced += len(named)
-        unnamed = [file for file in batch if file.key not in named]
-        marks = (yield storing(_marked, storage, shielded=False)) if unnamed else set()
+        unnamed += [file for file in batch if file.key not in named]
+        examined += len(batch)
+        if progress is not None and more:
+            progress(examined)
+        if not unnamed or (more and len(unnamed) < _FILES):  # marks cost a listing, so they are asked for seldom
+            continue
+        marks = yield storing(_marked, storage, shielded=False)
         for file in unnamed:
             if file.key in marks:
                 marked += 1
@@ -186,9 +204,8 @@ def sweep(
                 unwanted += 1
                 if len(chosen) < limit:
                     chosen.append(file.key)
-        examined += len(batch)
-        if progress is not None:
-            progress(examined)
+        unnamed.clear()
+    chosen = list(dict.fromkeys(chosen))  # a listing that is in no order can tell of one twice
     if unwanted and not force:
         _check(examined, referenced, unwanted)
     removed: list[str] = []
@@ -233,6 +250,19 @@ def _check(examined: int, referenced: int, unwanted: int) -> None:
         f"{reason}: does references look at the right database, and at every column that holds keys?"
         " To see what would go: dry_run=True, force=True"
     )
+
+
+def _listed(storage: Storage, look: int | None) -> list[MarkName]:
+    """Return all marks, or some, by lot: those that come first in a listing may be retained, and always the same."""
+    if look is None:
+        return list(storage.marks())
+    some = list(islice(storage.marks(), _MANY))
+    return random.sample(some, look) if len(some) > look else some
+
+
+def _retained(storage: Storage, ours: AbstractSet[MarkName]) -> set[str]:
+    """Return the keys of files that marks of others retain."""
+    return {name.key for name in storage.marks() if name.retain and name not in ours}
 
 
 def _marked(storage: Storage) -> set[str]:

@@ -17,7 +17,7 @@ from safeupload._image import NormalizedImage
 from safeupload._keys import named, new_suffix
 from safeupload._machine import Does, Happened, State, Step, following
 from safeupload._outcome import outcome
-from safeupload._recovery import Pause, tidy
+from safeupload._recovery import MIN_AGE, Pause, tidy
 from safeupload._references import AsyncReferences, References, ask
 from safeupload.errors import CommitMissing, IllegalTransition, NewKeyReleased, NotAborted, NotCommitted, StorageError
 from safeupload.storage._base import Failure, Mark, Storage
@@ -34,6 +34,8 @@ class Core:
         references: References | AsyncReferences,
         retain: int,
         observe: Observer,
+        *,
+        min_age: float = MIN_AGE,
         pause: Pause | None = None,
     ) -> None:
         self.state: State = "staged"
@@ -41,6 +43,7 @@ class Core:
         self._references = references
         self._retain = retain
         self._observe = observe
+        self._min_age = min_age
         self._pause = pause or Pause()
         self._new: dict[str, Mark] = {}
         self._old: dict[str, Mark] = {}
@@ -56,7 +59,7 @@ class Core:
         if self._begun:
             raise IllegalTransition(self.state, "entering the block again")
         self._begun = True
-        yield from tidy(self._storage, self._references, self._observe, self._pause)
+        yield from tidy(self._storage, self._references, self._observe, self._min_age, self._pause)
 
     def save(self, image: NormalizedImage, *, hand_out: bool) -> Flow[str]:
         """Store a file under a fresh key, durably, and return the key."""

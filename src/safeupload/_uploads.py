@@ -12,7 +12,7 @@ from safeupload._drive import Flow, drive, drive_async, is_async_callable
 from safeupload._durations import Duration, seconds
 from safeupload._events import Event, Observer
 from safeupload._image import NormalizedImage
-from safeupload._keys import beside, is_key, new_suffix
+from safeupload._keys import LONGEST, beside, is_key, new_suffix
 from safeupload._recovery import MIN_AGE, Pause, RecoveryReport, SweepReport, recover, sweep
 from safeupload._references import AsyncReferences, References
 from safeupload._source import AsyncSource, Source
@@ -37,7 +37,9 @@ class _Settings:
         storage: Storage,
         policy: Policy,
         references: References | AsyncReferences,
+        *,
         retain: Duration | None,
+        min_age: Duration,
         on_event: Callable[[Event], object] | None,
     ) -> None:
         if not callable(references):
@@ -46,6 +48,9 @@ class _Settings:
         self._policy = policy
         self._references = references
         self._retain = 0 if retain is None else math.ceil(seconds("retain", retain))
+        if self._retain > LONGEST:
+            raise InvalidArgument(f"retain: expected at most {LONGEST} s, got {retain!r}")
+        self._min_age = seconds("min_age", min_age)
         self._observe = Observer(on_event)
         self._pause = Pause()
 
@@ -75,11 +80,14 @@ class _Settings:
         return beside(key, new_suffix(name, rendition.extension))
 
     def _core(self) -> Core:
-        return Core(self._storage, self._references, self._retain, self._observe, self._pause)
+        return Core(
+            self._storage, self._references, self._retain, self._observe, min_age=self._min_age, pause=self._pause
+        )
 
-    def _recovering(self, min_age: Duration) -> Flow[RecoveryReport]:
+    def _recovering(self, min_age: Duration | None) -> Flow[RecoveryReport]:
         """Return the flow of `recover`, for whoever drives it."""
-        return recover(self._storage, self._references, self._observe, seconds("min_age", min_age))
+        age = self._min_age if min_age is None else seconds("min_age", min_age)
+        return recover(self._storage, self._references, self._observe, age)
 
     def _sweeping(
         self,
@@ -113,6 +121,8 @@ class Uploads(_Settings):
         references: given a list of keys, return those that committed rows name; look at every column that holds keys,
             in the primary database, on a connection of its own. Nothing is removed before it has been asked.
         retain: how long an old file stays after the commit, for caches, replicas and asynchronous commits.
+        min_age: from which age on the replacements that follow, and `recover`, settle what a crash has left: longer
+            than your database may go on committing for a client that is gone.
         on_event: called with each `Event`; what it raises is logged.
 
     """
@@ -124,9 +134,10 @@ class Uploads(_Settings):
         *,
         references: References,
         retain: Duration | None = None,
+        min_age: Duration = MIN_AGE,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(storage, policy, references, retain, on_event)
+        super().__init__(storage, policy, references, retain=retain, min_age=min_age, on_event=on_event)
         if is_async_callable(references):
             raise AsyncCallable("references is a coroutine function; use AsyncUploads, or a plain function")
 
@@ -146,12 +157,12 @@ class Uploads(_Settings):
         """Return a block for any number of files and rows; see `Transaction`."""
         return Transaction(self._core(), self._policy)
 
-    def recover(self, *, min_age: Duration = MIN_AGE) -> RecoveryReport:
+    def recover(self, *, min_age: Duration | None = None) -> RecoveryReport:
         """
         Settle what crashes and failed commits have left on record, if it is at least `min_age` old.
 
-        Takes time in proportion to what is on record. The age is for a database server that is still committing for a
-        client that is gone; 0 is for tests. Raises what `references` raises, and `StorageError`.
+        Takes time in proportion to what is on record. The age is that of the object unless given; 0 is for tests.
+        Raises what `references` raises, and `StorageError`.
         """
         return drive(self._recovering(min_age))
 
@@ -187,9 +198,10 @@ class AsyncUploads(_Settings):
         *,
         references: AsyncReferences,
         retain: Duration | None = None,
+        min_age: Duration = MIN_AGE,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(storage, policy, references, retain, on_event)
+        super().__init__(storage, policy, references, retain=retain, min_age=min_age, on_event=on_event)
         if not is_async_callable(references):
             raise InvalidReferences("references must be a coroutine function (async def); for a plain one use Uploads")
 
@@ -201,7 +213,7 @@ class AsyncUploads(_Settings):
         """Do what `Uploads.transaction` does, with `async with`."""
         return AsyncTransaction(self._core(), self._policy)
 
-    async def recover(self, *, min_age: Duration = MIN_AGE) -> RecoveryReport:
+    async def recover(self, *, min_age: Duration | None = None) -> RecoveryReport:
         """Do what `Uploads.recover` does."""
         return await drive_async(self._recovering(min_age))
 

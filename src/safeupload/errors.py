@@ -301,7 +301,7 @@ class UnsupportedStorage(StorageError):
 
 class LeaseExpired(StorageError):
     """
-    The block took longer than the storage's lease, so its new files may be gone: nothing was committed.
+    The block took longer than the storage's lease, so others may have removed its new files: nothing was committed.
 
     Do the slow work before the block, or give the storage a longer `lease`.
     """
@@ -310,7 +310,7 @@ class LeaseExpired(StorageError):
 
     def __str__(self) -> str:
         """Say what to do."""
-        return "the block took longer than the storage's lease; nothing was committed, and all files are kept"
+        return "the block took longer than the storage's lease; nothing was committed"
 
 
 class ClockSkew(StorageError):

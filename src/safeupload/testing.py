@@ -168,6 +168,8 @@ class StorageContract:
         for mark in (marks["taken"], old, retained):
             mark.close()
             mark.close()
+        if self.patience:
+            self._check_that_leases_overlap(storage, marks["held"])
         time.sleep(self.patience)
 
         assert self._seize(storage, marks["taken"].name, storage.clock() - _LATER) is None, "it is too young"
@@ -178,19 +180,47 @@ class StorageContract:
         taken, also = (self._seize(storage, mark.name) for mark in (marks["taken"], old))
         assert taken is not None
         assert also is not None
+        if not self.patience:
+            assert self._seize(storage, old.name) is None, "what one cleaner has locked, no other can take"
         assert storage.settle([taken], [also]) == []
         assert sorted(storage.keys()) == sorted(marks[name].name.key for name in ("held", "gone"))
         assert {name.key for name in storage.marks()} == {marks["held"].name.key, retained.name.key}
 
-    def test_a_retained_file_goes_when_its_time_has_come(self, storage: Storage) -> None:
-        """The time counts from the last `touch`."""
-        mark = storage.old_mark(new_key(), 1)
-        mark.record()
+    def _check_that_leases_overlap(self, storage: Storage, mark: Mark) -> None:
+        """At the moment when a holder is told that it has lost its mark, no cleaner may have it yet."""
+        for _ in range(int(100 * self.patience)):  # hundredths of a second
+            if _expired(mark):
+                break
+            time.sleep(0.01)
+        assert self._seize(storage, mark.name) is None, "a cleaner has to wait longer than the holder"
         mark.touch()
-        mark.close()
+        assert _expired(mark), "a lease that has ended is not renewed"
+
+    def test_a_retained_file_goes_when_its_time_has_come(self, storage: Storage) -> None:
+        """The time counts from the last `touch`, as every age does."""
+        retained, touched = storage.old_mark(new_key(), 1), storage.old_mark(new_key(), 0)
+        for mark in (retained, touched):
+            mark.record()
+            mark.touch()
+        retained.close()
+        then = storage.clock()
         time.sleep(self.patience + 1.1)
 
-        assert self._seize(storage, mark.name) is not None
+        assert self._seize(storage, retained.name) is not None
+        touched.touch()
+        touched.close()
+        dated = math.inf if self.patience else then  # a lease begins anew, and so does an age
+        assert self._seize(storage, touched.name, dated) is None, "it was touched since"
+
+    def test_no_mark_is_missed(self, storage: Storage) -> None:
+        """A listing has all of them, however many pages that takes: who misses one takes a file from somebody."""
+        marks = [storage.old_mark(new_key(), 0) for _ in range(1001)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda mark: mark.record(), marks))
+
+        assert {mark.name for mark in marks} == set(self.another(storage).marks())
+        for mark in marks:
+            mark.close()
 
     def test_names_of_others_are_refused(self, storage: Storage) -> None:
         """What is no key is `InvalidKey`, what is not there `FileMissing`."""

@@ -16,6 +16,7 @@ import random
 import sqlite3
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from fakes import picture
 from obstore.store import S3Store
@@ -40,8 +41,8 @@ class Worker:
     """One process: its storage and its connections."""
 
     def __init__(self, address: str, bucket: str, prefix: str, database: str, seed: int) -> None:
-        keys = {"access_key_id": "key", "secret_access_key": "secret", "region": "us-east-1"}
-        store = S3Store(bucket, endpoint=address, client_options={"allow_http": True}, config=keys)  # type: ignore[arg-type]
+        options: Any = {"access_key_id": "key", "secret_access_key": "secret", "region": "us-east-1"}
+        store = S3Store(bucket, endpoint=address, client_options={"allow_http": True}, **options)
         storage = ObjectStorage(store, prefix=prefix, lease=LEASE, skew=SKEW)
         self.die = random.Random(seed)
         self.connection = connect(database)

@@ -657,8 +657,11 @@ def test_durations_are_seconds_or_timedeltas(value: Any) -> None:  # noqa: ANN40
     """A negative or endless age raises where it is given."""
     uploads = Uploads(MemoryStorage(), references=lambda keys: keys)
 
+    if value is not None:
+        with pytest.raises(InvalidArgument, match="min_age"):
+            uploads.recover(min_age=value)
     with pytest.raises(InvalidArgument, match="min_age"):
-        uploads.recover(min_age=value)
+        Uploads(MemoryStorage(), references=lambda keys: keys, min_age=value)
     with pytest.raises(InvalidArgument, match="min_age"):
         uploads.sweep(min_age=value)
     if value is not None:

@@ -1,7 +1,9 @@
 """Every storage of ours, and one on a client of the user's own, does what `StorageContract` asks."""
 
+import itertools
+import math
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,18 @@ import obstore.store
 import pytest
 import s3
 
-from safeupload.storage import BucketStorage, LocalStorage, MemoryStorage, ObjectStorage, Storage, local
+from safeupload.storage import (
+    BucketStorage,
+    Failure,
+    LocalStorage,
+    Mark,
+    MarkName,
+    MemoryStorage,
+    ObjectStorage,
+    Storage,
+    local,
+)
+from safeupload.storage.leases import _Lease
 from safeupload.testing import StorageContract
 
 
@@ -105,3 +118,75 @@ class TestClientOfYourOwn(StorageContract):
         """Give a folder of the bucket that nobody has used."""
         bucket = boto3_storage.Boto3Bucket(s3.client(address), s3.BUCKET, s3.fresh() + "/")
         return BucketStorage(bucket, lease=1, skew=1)
+
+
+# --- does it find anything ---
+
+
+class Wrong(BucketStorage):
+    """A storage to be wrong in some way."""
+
+    def __init__(self) -> None:
+        super().__init__(boto3_free_bucket(), lease=1, skew=1)
+
+
+def boto3_free_bucket() -> Any:  # noqa: ANN401
+    """Return a bucket in memory."""
+    return ObjectStorage(obstore.store.MemoryStore())._objects
+
+
+def no_second_page(storage: BucketStorage) -> Iterator[MarkName]:
+    """Return the first page of a listing."""
+    return itertools.islice(BucketStorage.marks(storage), 1000)
+
+
+def hasty(storage: BucketStorage, name: MarkName, dated: float) -> Mark | None:
+    """Take a mark when its lease has ended, without waiting for the skew."""
+    storage._skew = 0
+    return BucketStorage.seize(storage, name, dated)
+
+
+def forgetful(storage: BucketStorage, key: str) -> None:
+    """Remove a file and forget what stands beside it."""
+    storage._bucket.delete(key)
+
+
+def careless(storage: BucketStorage, remove: Iterable[Mark], drop: Iterable[Mark]) -> list[Failure]:
+    """Drop marks and leave files."""
+    return BucketStorage.settle(storage, [], [*remove, *drop])
+
+
+def open_to_all(storage: BucketStorage, name: str) -> bytes:
+    """Read whatever is asked for."""
+    return storage._bucket.get(name) or b""
+
+
+WRONG: dict[str, tuple[type, str, Any]] = {
+    "a listing ends after a page": (Wrong, "marks", no_second_page),
+    "a cleaner does not wait for the skew": (Wrong, "seize", hasty),
+    "renditions stay": (Wrong, "remove", forgetful),
+    "files stay": (Wrong, "settle", careless),
+    "any name is read": (Wrong, "read", open_to_all),
+    "an old mark is not dated anew": (_Lease, "touch", lambda self: None),
+    "a lease never ends": (_Lease, "check", lambda self: None),
+    "a lease that has ended is renewed": (_Lease, "touch", lambda self: setattr(self, "_until", (math.inf, math.inf))),
+    "a mark is only made in memory": (_Lease, "record", lambda self: None),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_storage_is_found(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Each of these mistakes fails at least one test of the contract."""
+    owner, attribute, value = WRONG[name]
+    monkeypatch.setattr(owner, attribute, value)
+    contract = StorageContract()
+    contract.patience = 2.1  # type: ignore[misc]
+    tests = [each for each in dir(contract) if each.startswith("test_")]
+    failed = []
+    for test in tests:
+        try:
+            getattr(contract, test)(Wrong())
+        except Exception:  # noqa: BLE001 - whatever tells it
+            failed.append(test)
+            break
+    assert failed

@@ -3,7 +3,9 @@
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,11 @@ from typing import Any
 import pytest
 from fakes import THUMB, files, picture
 
-from safeupload import FolderNotOwned, StorageError, Uploads
+from safeupload import FolderNotOwned, InvalidArgument, StorageError, Uploads
 from safeupload._keys import beside, new_key
-from safeupload.storage import LocalStorage
+from safeupload.storage import BucketStorage, LocalStorage
 from safeupload.storage._folder import Descriptor
+from safeupload.storage._locks import LockedFolder
 
 WHOLE = picture("new").data
 POSIX = sys.platform != "win32"
@@ -161,7 +164,7 @@ def test_what_a_row_names_is_synced_before_its_name(world: World, monkeypatch: p
 
     thumb = beside(key, THUMB)
     assert steps == [
-        *(f"sync {key}", "sync .pending"),
+        *(f"sync {key}!300", "sync .pending"),
         *(f"sync .{key}.part", f"rename {key}", "sync pictures"),
         *(f"sync .{thumb}.part", f"rename {thumb}", "sync pictures"),
     ]
@@ -192,6 +195,7 @@ def test_what_a_crash_leaves_in_the_middle_of_a_file_goes(world: World, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(Descriptor, "write", torn)
         patch.setattr(LocalStorage, "settle", lambda self, remove, drop: [])  # nothing more is done by the dead
+        patch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
         with suppress(Killed):
             world.replace()
     parts = [path.name for path in world.folder.iterdir() if path.name.endswith(".part")]
@@ -207,7 +211,7 @@ def test_a_folder_of_others_is_refused(tmp_path: Path) -> None:
         LocalStorage(tmp_path, lease=60)
     LocalStorage(tmp_path, lease=60, adopt=True)
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".leases", ".pending", "thesis.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mode", ".pending", "thesis.txt"]
 
 
 @pytest.mark.skipif(not POSIX, reason="needs links")
@@ -260,3 +264,119 @@ def test_a_folder_that_cannot_be_synced_is_not_one_that_fails(world: World, erro
                 world.replace()
     assert (world.rows != before) is stored
     world.settle()
+
+
+# --- who decides, and who dates ---
+
+
+def test_dates_are_those_of_whoever_keeps_the_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date that is set comes from the machine that sets it; so none is set, and what is dated anew is a new file."""
+    monkeypatch.setattr(os, "utime", refuse)
+    mark = world.storage.new_mark()
+    mark.save(WHOLE)
+    old = world.storage.old_mark(mark.name.key, 0)
+    old.record()
+    path = world.folder / ".pending" / old.name.name
+    before = path.stat()
+    old.touch()
+    after = path.stat()
+
+    assert before.st_ino != after.st_ino
+    assert after.st_mtime_ns >= before.st_mtime_ns
+    assert world.storage.clock() == pytest.approx(time.time(), abs=10)
+
+
+def test_leases_of_different_length_live_side_by_side(tmp_path: Path) -> None:
+    """A task with a long lease is not cleaned up by an application with a short one."""
+    task, application = LocalStorage(tmp_path, lease=7200), LocalStorage(tmp_path)
+    mark = task.new_mark()
+    mark.save(WHOLE)
+    path = tmp_path / ".pending" / mark.name.name
+    os.utime(path, (time.time() - 3600, time.time() - 3600))
+
+    assert Uploads(application, references=lambda keys: []).recover(min_age=0).waiting == 1
+    os.utime(path, (time.time() - 7300, time.time() - 7300))
+    assert Uploads(application, references=lambda keys: []).recover(min_age=0).removed == (mark.name.key,)
+
+
+@pytest.mark.parametrize("gone", ["unmounted", "removed"])
+def test_nothing_is_written_where_the_folder_was(world: World, gone: str) -> None:
+    """A disk that is not mounted any more leaves an empty folder behind, and whoever writes there would lose it."""
+    key = world.rows[1]
+    away = world.folder.with_name("away")
+    world.folder.rename(away)
+    if gone == "unmounted":
+        world.folder.mkdir()
+    for work in (world.replace, world.uploads.sweep, lambda: world.storage.remove(str(key))):
+        with pytest.raises(StorageError):
+            work()
+    assert world.rows[1] == key
+    assert not world.folder.exists() or list(world.folder.iterdir()) == []
+    if gone == "unmounted":
+        world.folder.rmdir()
+    away.rename(world.folder)
+    world.replace()
+    world.settle()
+
+
+@pytest.mark.parametrize("first", ["locks", "leases"])
+def test_of_two_who_open_a_folder_first_one_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """However close they are: the second, which has looked before and found nothing decided, finds it then."""
+    found: list[LocalStorage] = []
+    probe = LocalStorage._can_lock
+
+    def slowly(self: LocalStorage) -> bool:
+        """Be overtaken by somebody else while the folder is tried out."""
+        monkeypatch.setattr(LocalStorage, "_can_lock", probe)
+        found.append(LocalStorage(tmp_path, lease=60 if first == "leases" else None))
+        return first == "leases"  # this one would decide otherwise
+
+    monkeypatch.setattr(LocalStorage, "_can_lock", slowly)
+    found.append(LocalStorage(tmp_path))
+    kinds = {type(storage._marked) for storage in found}
+    assert kinds == ({BucketStorage} if first == "leases" else {LockedFolder})
+
+
+@pytest.mark.parametrize("lease", [0.5, 0, -1, "60"])
+def test_a_lease_that_cannot_work_decides_nothing(tmp_path: Path, lease: Any) -> None:  # noqa: ANN401
+    """It is refused before the folder is touched."""
+    with pytest.raises(InvalidArgument, match="lease"):
+        LocalStorage(tmp_path / "pictures", lease=lease)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not POSIX, reason="folders are not synced there")
+@pytest.mark.parametrize(("durability", "syncs"), [("safe", 0), ("strict", 3)])
+def test_strict_is_strict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: Any, syncs: int) -> None:  # noqa: ANN401
+    """A file that is removed cannot come back without its mark."""
+    world = World(LocalStorage(tmp_path / "pictures", durability=durability, lease=60))
+    mark = world.storage.new_mark()
+    mark.save(WHOLE, {THUMB: WHOLE})
+    seen: list[int] = []
+    monkeypatch.setattr(Descriptor, "sync", lambda self: seen.append(self.number))
+    world.storage.settle([mark], [])
+
+    assert len(seen) == syncs
+
+
+@pytest.mark.skipif(not POSIX, reason="folders are not synced there")
+def test_a_folder_that_cannot_be_synced_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a lease as without links."""
+    fsync = os.fsync
+
+    def failing_fsync(number: int) -> None:
+        if Path(f"/proc/self/fd/{number}").resolve().is_dir():
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", failing_fsync)
+    World(LocalStorage(tmp_path / "a/b", lease=60)).replace()
+
+
+def test_two_write_the_same_at_the_same_time(world: World) -> None:
+    """The clock and the list of renditions are everybody's; nobody's try is lost, and nothing is left over."""
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: type(world.storage.clock()), range(200)))) == 1
+    assert not list(world.folder.glob("**/*.part"))

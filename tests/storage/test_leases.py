@@ -1,5 +1,6 @@
 """Leases: each limit from both sides, the clocks, the requests that are made, and the errors of a bucket."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,7 +13,7 @@ from fakes import THUMB, picture
 from safeupload import ClockSkew, InvalidArgument, LeaseExpired, StorageError, Uploads
 from safeupload._keys import beside, new_key
 from safeupload.errors import InvalidKey
-from safeupload.storage import BucketStorage, File, leases
+from safeupload.storage import BucketStorage, File, MemoryStorage, leases
 
 LEASE, SKEW = 300, 60
 
@@ -200,6 +201,95 @@ def test_who_takes_a_mark_looks_at_it_once_more(bucket: Bucket, storage: BucketS
     assert looked == [f"date .pending/{mark.name.name}" for mark in marks]
 
 
+@pytest.mark.parametrize(("owner", "cleaner"), [(3600, 300), (300, 3600)])
+def test_leases_of_different_length_live_side_by_side(bucket: Bucket, owner: int, cleaner: int) -> None:
+    """A mark tells for how long it is held, so a cleaner with a shorter lease waits for the longer one."""
+    mark = BucketStorage(bucket, lease=owner, skew=SKEW).new_mark()
+    mark.save(b"picture")
+    others = BucketStorage(bucket, lease=cleaner, skew=SKEW)
+    (listed,) = others.marks()
+    assert (listed, listed.lease) == (mark.name, owner)
+
+    bucket.now += 3600 + SKEW - 1
+    assert others.seize(listed, math.inf) is None
+    bucket.now += 1
+    assert others.seize(listed, math.inf) is not None
+
+
+@pytest.mark.parametrize("stopped", ["elapsed", "time"])
+def test_either_clock_ends_a_lease(
+    bucket: Bucket, storage: BucketStorage, monkeypatch: pytest.MonkeyPatch, stopped: str
+) -> None:
+    """A machine that sleeps, or is stopped by what it runs on, may find that one of its clocks has not gone on."""
+    mark = storage.new_mark()
+    mark.save(b"picture")
+    then = bucket.now
+    if stopped == "elapsed":
+        monkeypatch.setattr(leases, "elapsed", lambda: then)
+    else:
+        monkeypatch.setattr(leases.time, "time", lambda: then)  # type: ignore[attr-defined]
+    bucket.now += LEASE - 1
+    mark.check()
+    bucket.now += 1
+
+    with pytest.raises(LeaseExpired):
+        mark.check()
+
+
+# --- what is retained ---
+
+
+@pytest.mark.parametrize("kind", ["leases", "locks"])
+def test_a_mark_that_was_left_does_not_end_a_retention(bucket: Bucket, kind: str) -> None:
+    """A crash after the commit leaves the mark of the new file; when that has been replaced, it still has its time."""
+    storage: Any = BucketStorage(bucket, lease=LEASE, skew=SKEW) if kind == "leases" else MemoryStorage()
+    rows = Rows(storage, retain=100_000)
+    left = storage.new_mark()
+    left.save(b"picture")
+    left.close()
+    rows.key = left.name.key
+    rows.replace()
+    bucket.now += 10 * LEASE
+
+    report = rows.uploads.recover(min_age=0)
+    assert (report.removed, report.kept, report.failed) == ((), 1, ())
+    assert storage.read(left.name.key) == b"picture"
+    assert {name.retain for name in storage.marks()} == {100_000}
+
+
+def test_replacements_keep_up_with_what_was_retained(
+    bucket: Bucket, storage: BucketStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many marks there are that have still to wait, those whose time has come are found."""
+    now = [1000.0]
+    monkeypatch.setattr("safeupload._recovery.time.monotonic", lambda: now[0])
+    rows = Rows(storage, retain=3600)
+    most = 0
+    for _ in range(2500):
+        rows.replace()
+        bucket.now += 6
+        now[0] += 6
+        most = max(most, len(bucket.objects))
+    waiting = (3600 + LEASE + SKEW + 60) // 6
+    assert waiting > 256
+    assert most <= 3 * 1.5 * waiting  # a file, its rendition, and its mark
+
+
+@pytest.mark.parametrize(("retain", "allowed"), [(9_999_999_999, True), (10_000_000_000, False)])
+def test_no_retention_is_longer_than_a_mark_can_say(
+    bucket: Bucket, storage: BucketStorage, retain: int, *, allowed: bool
+) -> None:
+    """Or it would be none: a mark that nobody can read."""
+    if not allowed:
+        with pytest.raises(InvalidArgument, match="retain"):
+            Rows(storage, retain=retain)
+        return
+    rows = Rows(storage, retain=retain)
+    rows.replace()
+    rows.replace()
+    assert [name.retain for name in storage.marks()] == [retain]
+
+
 # --- clocks ---
 
 
@@ -294,7 +384,7 @@ def kinds(bucket: Bucket, key: str | None, old: str | None = None) -> list[str]:
         folder = name[: name.index("/") + 1] if "/" in name else ""
         rest = name.removeprefix(folder)
         rest = rest.replace(str(key)[:32], "NEW").replace(str(old)[:32], "OLD")
-        found.append(f"{word} {folder}{'~OLD' if rest.startswith('~') else rest}")
+        found.append(f"{word} {folder}{'~OLD' if rest.startswith('~') else rest.removesuffix(f'!{LEASE}')}")
     return found
 
 
@@ -375,12 +465,13 @@ def test_renditions_without_a_file_are_found(
         bucket.objects[beside(key, THUMB)] = (b"small", bucket.now)
     bucket.objects[beside(alone[0], "-unheard_of.avif")] = (b"", bucket.now)
     bucket.objects["somebody's.txt"] = (b"mine", bucket.now)
-    listed = bucket.list
+    listed = bucket.entries
     if backwards:
-        monkeypatch.setattr(bucket, "list", lambda folder: reversed(list(listed(folder))))
+        monkeypatch.setattr(bucket, "entries", lambda folder: reversed(list(listed(folder))))
 
     assert set(storage.files()) == {File(key, bucket.now) for key in (whole.name.key, *alone)}
-    Uploads(BucketStorage(bucket), references=lambda keys: [whole.name.key]).sweep(min_age=0, force=True)
+    report = Uploads(BucketStorage(bucket), references=lambda keys: [whole.name.key]).sweep(min_age=0, force=True)
+    assert sorted(report.removed) == sorted(alone)
     key = whole.name.key
     left = {name for name in bucket.objects if not name.startswith(".")}
     assert left == {key, beside(key, THUMB), beside(key, "-large.png"), "somebody's.txt"}

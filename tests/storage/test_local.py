@@ -128,7 +128,7 @@ def test_a_folder_of_others_is_refused(tmp_path: Path) -> None:
     assert list(storage.keys()) == [key]
     LocalStorage(tmp_path)  # it is one now
     Uploads(storage, references=lambda keys: []).sweep(min_age=0, force=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".pending", "thesis.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mode", ".pending", "thesis.txt"]
 
 
 def test_links_to_the_folder_are_followed_and_links_in_it_are_not(tmp_path: Path) -> None:
@@ -227,14 +227,14 @@ def test_a_folder_without_locks_has_leases(
     """For good: whoever opens it later keeps to them; one that had locks is refused, clearly."""
     LocalStorage(tmp_path / "locked")
     monkeypatch.setattr(owner, name, value)
-    with pytest.raises(UnsupportedStorage, match=r"flock and hard links, which are missing here.*\.leases"):
+    with pytest.raises(UnsupportedStorage, match=r"flock and hard links, which are missing here.*\.mode"):
         LocalStorage(tmp_path / "locked")
     storage = LocalStorage(tmp_path / "leased")
     mark = storage.new_mark()
     mark.save(b"picture")
     monkeypatch.undo()
 
-    assert sorted(path.name for path in (tmp_path / "leased").iterdir()) == [".leases", ".pending", mark.name.key]
+    assert sorted(path.name for path in (tmp_path / "leased").iterdir()) == [".mode", ".pending", mark.name.key]
     assert isinstance(storage._marked, BucketStorage)
     again = LocalStorage(tmp_path / "leased")
     assert isinstance(again._marked, BucketStorage)
@@ -250,7 +250,8 @@ def test_a_lease_is_for_folders_that_several_machines_share(tmp_path: Path) -> N
         LocalStorage(tmp_path / "locked", lease=60)
     assert isinstance(LocalStorage(tmp_path / "leased", lease=60)._marked, BucketStorage)
     assert isinstance(LocalStorage(tmp_path / "leased")._marked, BucketStorage)
-    (tmp_path / "locked/.leases").touch()
+    (tmp_path / "locked/.mode").rmdir()
+    (tmp_path / "locked/.mode").touch()
     assert isinstance(LocalStorage(tmp_path / "locked", lease=60)._marked, BucketStorage)
     for lease in (0, -1, "60"):
         with pytest.raises(InvalidArgument, match="lease"):

@@ -1,11 +1,13 @@
 """An object store: what is sent with a picture, where it stands, its addresses, and what is refused."""
 
+import os
 import re
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Generator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import obstore
@@ -79,25 +81,57 @@ def test_the_bucket_itself_can_be_the_folder() -> None:
     assert bytes(obstore.get(memory, "somebody/else.txt").bytes()) == b"mine"
 
 
-@pytest.mark.parametrize("prefix", ["/", "/pictures", "pictures/", "a//b", "..", "a/../b", "."])
-def test_prefixes_that_are_no_folders(prefix: str) -> None:
+@pytest.mark.parametrize("prefix", ["/", "/pictures", "pictures/", "a//b", "..", "a/../b", ".", None, 5])
+def test_prefixes_that_are_no_folders(prefix: Any) -> None:  # noqa: ANN401
     """Said at once, and not by files that nobody finds."""
     with pytest.raises(InvalidArgument, match="prefix"):
         ObjectStorage(obstore.store.MemoryStore(), prefix=prefix)
 
 
-@pytest.mark.parametrize("attributes", [{"Content-Type": "text/html"}, {"content-type": "x"}, {"Cache-Control": 7}])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"Content-Type": "text/html"},
+        {"content-type": "x"},
+        {"Content-Type ": "x"},
+        {"x-amz-acl": "public-read"},
+        {"Cache-Control": 7},
+        {"Cache-Control": "no-store\n"},
+        {"Cache-Control": ""},
+        {"Cache Control": "no-store"},
+        {"Gruß": "x"},
+        {7: "x"},
+        5,
+    ],
+    ids=repr,
+)
 def test_attributes_that_cannot_be_sent(attributes: Any) -> None:  # noqa: ANN401
     """What a picture is, is not the application's choice."""
     with pytest.raises(InvalidArgument, match="attributes"):
         ObjectStorage(obstore.store.MemoryStore(), attributes=attributes)
 
 
-@pytest.mark.parametrize("store", [None, "s3://bucket", object()], ids=["none", "address", "object"])
+@pytest.mark.parametrize(
+    "store",
+    [None, "s3://bucket", object(), obstore.store.S3Store, obstore.store.HTTPStore.from_url("http://127.0.0.1:9/")],
+    ids=["none", "address", "object", "class", "http"],
+)
 def test_what_is_no_store(store: Any) -> None:  # noqa: ANN401
     """An address is not one yet: obstore makes a store of it."""
     with pytest.raises(InvalidArgument, match=r"obstore\.store"):
         ObjectStorage(store)
+
+
+def test_a_bucket_that_is_not_there_is_no_missing_file(address: str) -> None:
+    """A name with a mistake in it must not look like a picture that somebody has deleted."""
+    store = obstore.store.S3Store("pictores", endpoint=address, client_options={"allow_http": True}, **s3.KEYS)
+    storage = ObjectStorage(store)
+    for work in (lambda: storage.read(new_key()), lambda: storage.remove(new_key()), lambda: list(storage.keys())):
+        with pytest.raises(StorageError, match="NoSuchBucket") as caught:
+            work()
+        assert not isinstance(caught.value, FileMissing)
+    (failure,) = storage.settle([], [storage.new_mark()])
+    assert isinstance(failure.error, StorageError)
 
 
 # --- addresses ---
@@ -177,6 +211,57 @@ def test_secrets_are_not_shown(address: str) -> None:
         list(broken.keys())
     assert "secret" not in str(caught.value)
     assert caught.value.problem()["detail"] == "The server could not handle the upload."
+
+
+def test_a_panic_is_an_error(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rust's panics are no `Exception`; whoever catches one here must not be left with a lock or a thread."""
+    storage = ObjectStorage(s3.store(address))
+    panic = type("PanicException", (BaseException,), {})
+
+    def panicking(*_: object, **__: object) -> None:
+        raise panic("index out of bounds")
+
+    monkeypatch.setattr(obstore, "put", panicking)
+    with pytest.raises(StorageError, match="index out of bounds") as caught:
+        storage.new_mark().save(b"picture")
+    assert isinstance(caught.value.__cause__, panic)
+    monkeypatch.setattr(obstore, "put", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        storage.new_mark().save(b"picture")
+
+
+FORKING = """
+import os, sys
+sys.path.insert(0, {tests!r})
+import s3
+from safeupload import StorageError
+from safeupload.storage import ObjectStorage
+
+with s3.server() as address:
+    storage = ObjectStorage(s3.store(address))
+    if {first}:
+        storage.exists("0" * 32 + ".jpg")
+    child = os.fork()
+    if not child:
+        try:
+            storage.exists("0" * 32 + ".jpg")
+        except StorageError as error:
+            print("refused:", error, flush=True)
+        else:
+            print("worked", flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(("first", "told"), [(True, "refused: "), (False, "worked")])
+def test_a_fork_after_the_first_use_does_not_hang(first: bool, told: str) -> None:  # noqa: FBT001
+    """Obstore's threads are the parent's; a child would wait for them for ever, so it is told."""
+    script = FORKING.format(tests=str(Path(s3.__file__).parent), first=first)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert told in done.stdout, done.stderr
+    assert not first or "gunicorn: without --preload" in done.stdout
 
 
 def test_obstore_is_an_extra() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from safeupload._cli import upkeep
 from safeupload._cli.screen import PLAIN, say
-from safeupload._recovery import MIN_AGE, RecoveryReport
+from safeupload._recovery import RecoveryReport
 
 NAME: Final = "recover"
 HELP: Final = "settle what crashes have left"
@@ -20,7 +20,7 @@ HELP: Final = "settle what crashes have left"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command line may say."""
     upkeep.add_arguments(parser)
-    upkeep.add_min_age(parser, f"{MIN_AGE:.0f}s")
+    upkeep.add_min_age(parser, None)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -45,14 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON, for scripts")
 
 
-def add_min_age(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add from what age on something is settled or removed."""
+def add_min_age(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Add from what age on something is settled or removed; without a default it is the object's own."""
     parser.add_argument(
         "--min-age",
         type=duration,
-        default=duration(default),
+        default=None if default is None else duration(default),
         metavar="AGE",
-        help=f"leave alone what is younger, like 90s, 5m, 2h or 1d (default: {default})",
+        help=f"leave alone what is younger, like 90s, 5m, 2h or 1d (default: {default or 'as the object says'})",
     )
 
 

@@ -9,7 +9,7 @@ transaction works with a storage: `Storage` and `Mark` say what that is, and `sa
 it.
 """
 
-from safeupload._keys import MarkName
+from safeupload._keys import MarkName, new_mark, old_mark, parse_mark
 from safeupload.storage._base import Bucket, Entry, Failure, File, Mark, Storage
 from safeupload.storage.leases import BucketStorage
 from safeupload.storage.local import Durability, LocalStorage
@@ -29,4 +29,7 @@ __all__ = [
     "MemoryStorage",
     "ObjectStorage",
     "Storage",
+    "new_mark",
+    "old_mark",
+    "parse_mark",
 ]

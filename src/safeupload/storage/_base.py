@@ -2,11 +2,12 @@
 What a transaction asks of a storage, and what a storage with leases asks of a bucket.
 
 A storage holds *files* under keys, each with any number of renditions beside it, which come and go with it; and
-*marks*. A mark is a durable note that the fate of one file is open; whoever works on it holds it, and nobody can hold a
-mark that somebody else holds. A holder that dies lets go.
+*marks*. A mark is a durable note that the fate of one file is open. Whoever works on it holds it, and no cleaner takes
+a mark from a transaction that may still commit. A holder that dies lets go.
 
 How it is held is the storage's affair: by a lock that ends with the process, or by a lease, which is the mark's date
-and a time from then on. `safeupload.testing.StorageContract` checks that a storage does all this.
+and a time from then on. Several cleaners may take one mark, as long as that leads to the same end.
+`safeupload.testing.StorageContract` checks that a storage does all this.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ class Bucket(Protocol):
     def date(self, name: str) -> float | None:
         """Return when an object was last written, in seconds since 1970; None if there is none of that name."""
 
-    def list(self, folder: str) -> Iterable[Entry]:
+    def entries(self, folder: str) -> Iterable[Entry]:
         """
         Return the objects whose names begin with the folder's, like ".pending/", or all for "", as they come.
 

@@ -151,3 +151,14 @@ class Folder(Descriptor):
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):
                     yield entry
+
+
+def sync_folder(path: str | os.PathLike[str]) -> None:
+    """Wait until the names in a folder are on the disk, where a system can be asked for that."""
+    if sys.platform == "win32":
+        return
+    try:
+        Folder(path).sync()
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what a file system says that has nothing to sync there
+            raise

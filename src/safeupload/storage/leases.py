@@ -2,22 +2,25 @@
 A storage on named objects and their dates: a mark is a small object, and who has written it holds it for a while.
 
 Nothing here needs a lock, a condition or a transaction of the bucket. Two clocks are used, and never compared to tell
-an age. The holder of a mark counts from before it was written, by a clock of its own machine that nobody sets, and
-commits nothing once its lease has ended. A cleaner compares the mark's date with that of an object that it writes then
-and there, both dated by the bucket, and waits for longer than the lease. What P5 rests on beyond P5 elsewhere:
+an age. The holder of a mark counts from before it was written, by the clocks of its own machine, and commits nothing
+once its lease has ended. A cleaner compares the mark's date with that of an object that it writes then and there, both
+dated by the bucket, and waits for longer than the lease, which the mark's name tells. What P5 rests on beyond P5
+elsewhere, and with it that no sweep removes what a row may still come to name (P7):
 
-- a commit that was begun reaches the database within `skew` and the minimum age of whoever cleans up;
+- a commit that was begun takes effect within the minimum age of whoever cleans up;
 - the bucket's dates are right to within `skew` of each other; a cleaner that finds them further than that from its own
   machine's time removes nothing;
+- of two clocks of the holder's machine, one that nobody sets and that of the day, one goes on whatever happens to it;
 - what was written is seen by whoever looks afterwards.
 
-P6 to P8 rest on none of these. Everything else is harmless at any time: a mark that is written late, or twice, or
+P6 and P8 rest on none of these. Everything else is harmless at any time: a mark that is written late, or twice, or
 removed twice only makes somebody ask the database once more. A file that lands after its transaction has given it up
 has no row, and is found by a sweep.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +29,7 @@ from typing import Final
 
 from safeupload._durations import Duration, seconds
 from safeupload._keys import (
+    LONGEST,
     MarkName,
     beside,
     checked,
@@ -48,7 +52,7 @@ LEASE: Final = timedelta(minutes=5)
 #: By how much two clocks may differ. Machines that are kept by NTP differ by milliseconds, dates of S3 are
 #: rounded to seconds, those of FAT to two; requests to S3 are refused from 900 on.
 SKEW: Final = timedelta(minutes=1)
-_PRECISION: Final = 1.0  # seconds
+_PRECISION: Final = 1  # second
 #: How long a reading of the clock is used, in seconds. It only gets more careful with time: see `_now`.
 _READING: Final = 30.0
 #: How often a replacement looks for stale marks, in seconds: a listing costs as much as a dozen reads.
@@ -63,6 +67,14 @@ def elapsed() -> float:
     """Return seconds by a clock that nobody sets; where there is one, by one that goes on while the machine sleeps."""
     clock: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
     return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+def lease_seconds(name: str, value: Duration) -> int:
+    """Return a lease or a skew in whole seconds; raise `InvalidArgument` if it is none, or finer than dates are."""
+    whole = math.ceil(seconds(name, value))
+    if not _PRECISION <= seconds(name, value) <= LONGEST:
+        raise InvalidArgument(f"{name}: expected at least {_PRECISION} s, as precise as dates are, got {value!r}")
+    return whole
 
 
 class BucketStorage:
@@ -81,11 +93,10 @@ class BucketStorage:
 
     def __init__(self, bucket: Bucket, *, lease: Duration = LEASE, skew: Duration = SKEW) -> None:
         self._bucket = bucket
-        self._lease = seconds("lease", lease)
-        self._skew = seconds("skew", skew)
-        if min(self._lease, self._skew) < _PRECISION:
-            raise InvalidArgument(f"lease, skew: expected at least {_PRECISION} s, which is how precise dates are")
+        self._lease = lease_seconds("lease", lease)
+        self._skew = lease_seconds("skew", skew)
         self._known: frozenset[str] = frozenset()
+        self._listed: tuple[frozenset[str], float] | None = None
         self._reading: tuple[float, float] | None = None
 
     def __repr__(self) -> str:
@@ -102,20 +113,20 @@ class BucketStorage:
     def keys(self) -> Iterator[str]:
         """Return the keys of all files, in no order; those that come or go meanwhile may be missed."""
         with _reporting("list the files"):
-            yield from (entry.name for entry in self._bucket.list("") if is_key(entry.name))
+            yield from (entry.name for entry in self._bucket.entries("") if is_key(entry.name))
 
     def new_mark(self) -> _Lease:
         """Return a mark for a new file; nothing happens before its `save`."""
-        return _Lease(self, new_mark())
+        return _Lease(self, new_mark(self._lease))
 
     def old_mark(self, key: str, retain: int) -> _Lease:
         """Return a mark for a file that is to be released; nothing happens before its `record`."""
-        return _Lease(self, old_mark(key, retain))
+        return _Lease(self, old_mark(key, retain, self._lease))
 
     def marks(self) -> Iterator[MarkName]:
         """Return the names of all marks, in no order, with their dates."""
         with _reporting("list the marks"):
-            for entry in self._bucket.list(_MARKS):
+            for entry in self._bucket.entries(_MARKS):
                 name = parse_mark(entry.name.removeprefix(_MARKS), entry.dated)
                 if name is not None:
                     yield name
@@ -142,9 +153,11 @@ class BucketStorage:
         """
         Take hold of a mark from that date or before whose lease has ended long ago, None if that is not possible now.
 
+        Its owner may have a longer lease than we give, or a shorter one: an older version, or a task of another kind.
+
         Several cleaners may hold it at once: each asks the database, and does what the others do.
         """
-        latest = min(dated, self._now() - name.retain) - self._lease - self._skew
+        latest = min(dated, self._now() - name.retain) - max(self._lease, name.lease) - self._skew
         if name.dated is not None and name.dated > latest:  # most are young, and never get older than they were
             return None
         with _reporting("take hold of a mark"):
@@ -185,7 +198,7 @@ class BucketStorage:
         """
         alone: File | None = None
         with _reporting("list the files"):
-            for entry in self._bucket.list(""):
+            for entry in self._bucket.entries(""):
                 key = entry.name if is_key(entry.name) else key_beside(entry.name)
                 if key is None:
                     continue
@@ -205,7 +218,10 @@ class BucketStorage:
     def remove(self, key: str) -> None:
         """Remove a file, with its renditions, that has no mark; that it is gone already is no error."""
         with _reporting("remove the file"):
-            self._unlink(key, self._suffixes())
+            # A sweep has just seen the names of all renditions, so it need not ask anew for each of its files.
+            fresh = self._listed is not None and elapsed() - self._listed[1] < _READING
+            suffixes = self._listed[0] if self._listed is not None and fresh else self._suffixes()
+            self._unlink(key, self._known | suffixes)
 
     def _unlink(self, key: str, suffixes: Iterable[str]) -> None:
         """Remove a file and its renditions: itself last, since what an error or a crash leaves is found by it."""
@@ -223,8 +239,10 @@ class BucketStorage:
 
     def _suffixes(self) -> frozenset[str]:
         """Return the suffixes that renditions have had here, whatever today's policy says."""
-        found = {entry.name.removeprefix(_SUFFIXES) for entry in self._bucket.list(_SUFFIXES)}
-        return frozenset(filter(is_suffix, found))
+        found = {entry.name.removeprefix(_SUFFIXES) for entry in self._bucket.entries(_SUFFIXES)}
+        suffixes = frozenset(filter(is_suffix, found))
+        self._listed = suffixes, elapsed()
+        return suffixes
 
     def _learn(self, suffix: str) -> None:
         """Put a suffix on the list, once for each process."""
@@ -247,11 +265,11 @@ class BucketStorage:
 
 
 class _Lease:
-    """A mark, and until when it is ours."""
+    """A mark, and until when it is ours, by two clocks: a machine that is stopped for a while may stop one of them."""
 
     def __init__(self, storage: BucketStorage, name: MarkName) -> None:
         self._storage = storage
-        self._until: float | None = None
+        self._until: tuple[float, float] | None = None
         self.name = name
 
     def save(self, data: bytes, renditions: Mapping[str, bytes] = NONE) -> None:
@@ -288,14 +306,15 @@ class _Lease:
         """Do nothing: nobody is kept out by who holds it, but by its date."""
 
     def _left(self) -> float:
-        return 0.0 if self._until is None else self._until - elapsed()
+        return 0.0 if self._until is None else min(self._until[0] - elapsed(), self._until[1] - time.time())
 
     def _write(self) -> None:
         """Write the mark; what counts is when it was begun, and that a lease had not ended before it was renewed."""
-        begun = elapsed()
+        lease = self._storage._lease  # noqa: SLF001
+        until = elapsed() + lease, time.time() + lease
         self._storage._bucket.put(_MARKS + self.name.name, b"")  # noqa: SLF001
-        if self._until is None or elapsed() < self._until:
-            self._until = begun + self._storage._lease  # noqa: SLF001
+        if self._until is None or self._left() > 0:
+            self._until = until
 
 
 @contextmanager
@@ -306,4 +325,4 @@ def _reporting(what: str) -> Generator[None]:
     except SafeUploadError:
         raise
     except Exception as error:
-        raise StorageError(f"could not {what}: {error}") from error
+        raise StorageError(f"could not {what}: {str(error) or type(error).__name__}") from error

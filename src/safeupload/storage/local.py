@@ -15,14 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
-from safeupload._durations import Duration, seconds
+from safeupload._durations import Duration
 from safeupload._keys import MarkName, checked
 from safeupload.errors import FolderNotOwned, InvalidArgument, UnsupportedStorage
 from safeupload.storage._base import Failure, File, Mark, Storage
-from safeupload.storage._folder import Folder, reporting
+from safeupload.storage._folder import reporting, sync_folder
 from safeupload.storage._folders import FolderBucket
 from safeupload.storage._locks import LockedFolder
-from safeupload.storage.leases import LEASE, SKEW, BucketStorage
+from safeupload.storage.leases import LEASE, SKEW, BucketStorage, lease_seconds
 
 __all__ = ["Durability", "LocalStorage"]
 
@@ -30,8 +30,9 @@ __all__ = ["Durability", "LocalStorage"]
 Durability: TypeAlias = Literal["none", "safe", "strict"]
 
 _PENDING: Final = ".pending"
-#: Stands in a folder whose marks are held by leases, so that nobody who comes later takes them for locked ones.
-_LEASES: Final = ".leases"
+#: How marks are held here, for all who come later: by locks if it is a folder, by leases if it is a file. One name,
+#: since only the first of two calls can make it.
+_MODE: Final = ".mode"
 #: What a folder is tried out in begins so.
 _PROBE: Final = ".probe-"
 
@@ -66,14 +67,14 @@ class LocalStorage:
         if durability not in get_args(Durability):
             raise InvalidArgument(f"durability: expected one of {get_args(Durability)}, got {durability!r}")
         if lease is not None:
-            seconds("lease", lease)
+            lease_seconds("lease", lease)
         self._root = Path(root).absolute()
         self._durable = durability != "none"
         with reporting("open the storage"):
             self._make_root()
             self._own(adopt=adopt)
             self._marked: Storage = self._open(lease, strict=durability == "strict")
-        self.tidy_interval = 0.0  # a look at a folder costs nothing
+        self.tidy_interval = self._marked.tidy_interval
 
     def __repr__(self) -> str:
         return f"LocalStorage({str(self._root)!r})"
@@ -130,13 +131,15 @@ class LocalStorage:
         """Make the folder and those above it, where they are missing, as durable as what will be stored in it."""
         missing = [folder for folder in (self._root, *self._root.parents) if not folder.exists()]
         self._root.mkdir(parents=True, exist_ok=True)
-        if self._durable and sys.platform != "win32":
+        if self._durable:
             for folder in missing:
-                Folder(folder.parent).sync()
+                sync_folder(folder.parent)
 
     def _own(self, *, adopt: bool) -> None:
         """Refuse a folder that holds files and was never a storage, which the folder of the marks tells."""
-        if not adopt and not self._is_ours() and any(map(_is_somebody_s, self._root.iterdir())) and not self._is_ours():
+        if adopt or self._is_ours():
+            return
+        if any(map(_is_somebody_s, self._root.iterdir())) and not self._is_ours():
             raise FolderNotOwned(
                 f"{self._root} holds files and was never a storage of safeupload; use an empty folder, or adopt=True"
             )
@@ -145,28 +148,28 @@ class LocalStorage:
         return (self._root / _PENDING).exists()
 
     def _open(self, lease: Duration | None, *, strict: bool) -> Storage:
-        """
-        Return what holds the marks, as whoever opens the folder first decides for all that come later.
-
-        What was decided is written down before the folder of the marks is there.
-        """
-        leases = self._root / _LEASES
-        if not self._is_ours():
-            if lease is not None or not self._can_lock():
-                leases.touch()
-            with suppress(FileExistsError):
-                (self._root / _PENDING).mkdir(mode=0o700)
-            if self._durable and sys.platform != "win32":
-                Folder(self._root).sync()
-        if leases.exists():
-            bucket = FolderBucket(self._root, durable=self._durable)
+        """Return what holds the marks, as whoever opened the folder first has decided for all that come later."""
+        mode = self._root / _MODE
+        if not mode.exists():
+            leased = not self._is_ours() and (lease is not None or not self._can_lock())
+            with suppress(FileExistsError):  # one call, which succeeds for the first alone
+                if leased:
+                    os.close(os.open(mode, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                else:
+                    mode.mkdir(mode=0o700)
+        with suppress(FileExistsError):
+            (self._root / _PENDING).mkdir(mode=0o700)
+            if self._durable:
+                sync_folder(self._root)
+        if mode.is_file():
+            bucket = FolderBucket(self._root, mode, durable=self._durable, strict=strict)
             return BucketStorage(bucket, lease=LEASE if lease is None else lease, skew=SKEW)
         folder = self._locked(_PENDING, strict=strict)
         if folder is None or lease is not None:
             raise UnsupportedStorage(
                 f"the marks of {self._root} are held by flock and hard links"
                 + (" so far" if lease is not None else ", which are missing here")
-                + "; to use leases, recover(), stop every process, and put an empty file .leases into it"
+                + f"; for leases, stop every process, recover(), and put an empty file in place of the folder {_MODE}"
             )
         return folder
 
@@ -189,4 +192,4 @@ class LocalStorage:
 
 def _is_somebody_s(path: Path) -> bool:
     """Tell whether what is in the folder is not something that another process, opening it just now, has made."""
-    return path.name != _LEASES and not path.name.startswith(_PROBE)
+    return path.name != _MODE and not path.name.startswith(_PROBE)
