@@ -168,11 +168,15 @@ def for_ever(mark: _Lease) -> None:
     mark._until = math.inf, math.inf
 
 
+def nothing(_: _Lease) -> None:
+    """Do nothing."""
+
+
 WRONG: dict[str, tuple[type, str, Any, str]] = {
     "a listing ends after a page": (Wrong, "marks", no_second_page, "no_mark_is_missed"),
     "a cleaner does not wait for the skew": (Wrong, "seize", hasty, "what_nobody_works_on_any_more_is_settled"),
     "renditions stay": (Wrong, "remove", forgetful, "a_file_without_a_mark_is_removed"),
-    "files stay": (Wrong, "settle", careless, "settling_twice_is_no_error"),
+    "files stay": (Wrong, "settle", careless, "renditions_come_and_go_with_their_file"),
     "any name is read": (Wrong, "read", open_to_all, "names_of_others_are_refused"),
     "an old mark is not dated anew": (
         _Lease,
@@ -180,9 +184,9 @@ WRONG: dict[str, tuple[type, str, Any, str]] = {
         lambda self: None,
         "a_retained_file_goes_when_its_time_has_come",
     ),
-    "a lease never ends": (_Lease, "check", lambda self: None, "what_nobody_works_on_any_more_is_settled"),
+    "a lease never ends": (_Lease, "check", nothing, "what_nobody_works_on_any_more_is_settled"),
     "a lease that has ended is renewed": (_Lease, "touch", for_ever, "what_nobody_works_on_any_more_is_settled"),
-    "a mark is only made in memory": (_Lease, "record", lambda self: None, "a_saved_file_is_there_and_on_record"),
+    "a mark is only made in memory": (_Lease, "record", nothing, "a_saved_file_is_there_and_on_record"),
 }
 
 
