@@ -50,7 +50,7 @@ class Boto3Bucket:
             raise
         return float(written.timestamp())
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def entries(self, folder: str) -> Iterator[Entry]:
         """Return the objects whose names begin so, a page at a time."""
         pages = self.client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + folder):
