@@ -79,6 +79,15 @@ def test_replacement_measures_every_level(tmp_path: Path) -> None:
     assert all(row["seconds"] > 0 for row in rows)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
+def test_a_process_of_its_own_is_measured(tmp_path: Path) -> None:
+    """Beside the same picture in this one."""
+    rows = run("isolation.py", tmp_path / "rows", "--scale", "0.1", "--repeat", "2")
+
+    assert len(rows) == 3
+    assert all(row["times"] == pytest.approx(row["there"] / row["here"]) for row in rows)
+
+
 def test_a_sweep_takes_the_requests_that_it_has_to(tmp_path: Path) -> None:
     """Each page is listed once, each 900 files are a question; marks are listed where a file has no row."""
     rows = {row["name"]: row for row in run("sweeping.py", tmp_path / "rows", "--quick", "--check")}

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from safeupload._threads import _Job, _processors, default_limiter, storage_limiter, to_completion, to_the_end
+from safeupload._threads import _Job, default_limiter, processors, storage_limiter, to_completion, to_the_end
 
 BACKENDS = ["asyncio", "trio"]
 
@@ -201,15 +201,15 @@ def test_a_job_that_runs_is_not_called_off() -> None:
     assert work.ended == 1
 
 
-def test_as_many_at_a_time_as_there_are_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_at_a_time_as_there_areprocessors(monkeypatch: pytest.MonkeyPatch) -> None:
     """The processors that this process may use count; where the system does not tell, all of them; at least one."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {process, 1, 2}, raising=False)
-    assert _processors() == 3
+    assert processors() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert _processors() == 7
+    assert processors() == 7
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert _processors() == 1
+    assert processors() == 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

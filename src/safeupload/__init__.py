@@ -22,11 +22,16 @@ from safeupload._image import (
 )
 from safeupload._recovery import RecoveryReport, SweepReport
 from safeupload._uploads import AsyncUploads, Uploads
+from safeupload._workers import WorkerProcesses
 from safeupload.errors import (
     AsyncCallable,
     ClockSkew,
     CommitMissing,
     Corrupt,
+    DecoderCrashed,
+    DecoderMemory,
+    DecoderTimeout,
+    DecoderUnavailable,
     Empty,
     FileMissing,
     FolderNotOwned,
@@ -64,6 +69,10 @@ __all__ = [
     "ClockSkew",
     "CommitMissing",
     "Corrupt",
+    "DecoderCrashed",
+    "DecoderMemory",
+    "DecoderTimeout",
+    "DecoderUnavailable",
     "Empty",
     "Event",
     "FileMissing",
@@ -100,6 +109,7 @@ __all__ = [
     "UnsupportedSource",
     "UnsupportedStorage",
     "Uploads",
+    "WorkerProcesses",
     "normalize",
     "normalize_async",
     "validate",

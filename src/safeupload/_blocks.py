@@ -15,6 +15,7 @@ from safeupload._image import NormalizedImage, normalize, normalize_async
 from safeupload._machine import State
 from safeupload._source import AsyncSource, Source
 from safeupload._transaction import Core
+from safeupload._workers import WorkerProcesses
 from safeupload.errors import AsyncCallable, InvalidArgument
 from safeupload.policy import Policy
 
@@ -26,9 +27,10 @@ T = TypeVar("T")
 class _Block:
     """What all four blocks have."""
 
-    def __init__(self, core: Core, policy: Policy) -> None:
+    def __init__(self, core: Core, policy: Policy, decoder: WorkerProcesses | None) -> None:
         self._core = core
         self._policy = policy
+        self._decoder = decoder
 
     @property
     def state(self) -> State:
@@ -43,8 +45,8 @@ class _Block:
 class _OneFile(_Block, Generic[T]):
     """What both replacements have."""
 
-    def __init__(self, core: Core, source: T, policy: Policy) -> None:
-        super().__init__(core, policy)
+    def __init__(self, core: Core, source: T, policy: Policy, decoder: WorkerProcesses | None) -> None:
+        super().__init__(core, policy, decoder)
         self._source = source
         self._image: NormalizedImage | None = None
 
@@ -88,7 +90,7 @@ class Replacement(_OneFile["Source | NormalizedImage"]):
     """
 
     def __enter__(self) -> Self:
-        self._image = _normalized(self._source, self._policy)
+        self._image = _normalized(self._source, self._policy, self._decoder)
         drive(self._core.begin())
         drive(self._core.save(self._image, hand_out=False))
         return self
@@ -148,7 +150,7 @@ class Transaction(_Many):
 
     def save(self, source: Source | NormalizedImage) -> str:
         """Normalize an upload, store it, and return its key for a row. Raises `Rejected` and `StorageError`."""
-        return drive(self._core.save(_normalized(source, self._policy), hand_out=True))
+        return drive(self._core.save(_normalized(source, self._policy, self._decoder), hand_out=True))
 
     def commit(self, commit: Callable[[], T]) -> T:
         """Do what `Replacement.commit` does, for all files together."""
@@ -163,7 +165,7 @@ class AsyncReplacement(_OneFile["AsyncSource | NormalizedImage"]):
     """The block of `AsyncUploads.replace`: `Replacement`, with `await new.commit(session.commit)`."""
 
     async def __aenter__(self) -> Self:
-        self._image = await _normalized_async(self._source, self._policy)
+        self._image = await _normalized_async(self._source, self._policy, self._decoder)
         await drive_async(self._core.begin())
         await drive_async(self._core.save(self._image, hand_out=False))
         return self
@@ -197,7 +199,9 @@ class AsyncTransaction(_Many):
 
     async def save(self, source: AsyncSource | NormalizedImage) -> str:
         """Do what `Transaction.save` does."""
-        return await drive_async(self._core.save(await _normalized_async(source, self._policy), hand_out=True))
+        return await drive_async(
+            self._core.save(await _normalized_async(source, self._policy, self._decoder), hand_out=True)
+        )
 
     async def commit(self, commit: Callable[[], Awaitable[T]]) -> T:
         """Do what `Replacement.commit` does, for all files together."""
@@ -216,14 +220,16 @@ def _commit(core: Core, commit: Callable[[], T]) -> T:
     return result
 
 
-def _normalized(source: Source | NormalizedImage, policy: Policy) -> NormalizedImage:
+def _normalized(source: Source | NormalizedImage, policy: Policy, decoder: WorkerProcesses | None) -> NormalizedImage:
     picture = _carried(source)
-    return normalize(cast("Source", source), policy) if picture is None else picture
+    return normalize(cast("Source", source), policy, decoder=decoder) if picture is None else picture
 
 
-async def _normalized_async(source: AsyncSource | NormalizedImage, policy: Policy) -> NormalizedImage:
+async def _normalized_async(
+    source: AsyncSource | NormalizedImage, policy: Policy, decoder: WorkerProcesses | None
+) -> NormalizedImage:
     picture = _carried(source)
-    return await normalize_async(cast("AsyncSource", source), policy) if picture is None else picture
+    return await normalize_async(cast("AsyncSource", source), policy, decoder=decoder) if picture is None else picture
 
 
 def _carried(source: object) -> NormalizedImage | None:

@@ -44,6 +44,17 @@ def _plugin(name: str) -> Callable[[IO[bytes]], ImageFile.ImageFile]:
 _BLOCK: Final = 1 << 19
 
 
+def prepared(data: bytes, policy: Policy) -> tuple[Rebuilt, tuple[Plan, ...]]:
+    """Check and rebuild an upload, and plan what is made of it; no decoder sees it. Raises a `Rejected`."""
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise TruncatedImagesEnabled
+    rebuilt = rebuild(data, policy)
+    steps = plans(rebuilt, policy)
+    if rebuilt.decode_bytes(steps[0].scale) + render_bytes(steps, rebuilt, policy) > policy.max_decode_bytes:
+        raise TooComplex("memory", policy.max_decode_bytes)
+    return rebuilt, steps
+
+
 @contextmanager
 def decoded(data: bytes, policy: Policy) -> Generator[tuple[Image.Image, Rebuilt, tuple[Plan, ...]]]:
     """
@@ -51,15 +62,9 @@ def decoded(data: bytes, policy: Policy) -> Generator[tuple[Image.Image, Rebuilt
 
     Raises a `Rejected` before or while it decodes; nothing is caught from the block.
     """
-    if ImageFile.LOAD_TRUNCATED_IMAGES:
-        raise TruncatedImagesEnabled
-    rebuilt = rebuild(data, policy)
+    rebuilt, steps = prepared(data, policy)
     del data  # where it was read from a file, nobody else holds it
-    steps = plans(rebuilt, policy)
-    scale = steps[0].scale
-    if rebuilt.decode_bytes(scale) + render_bytes(steps, rebuilt, policy) > policy.max_decode_bytes:
-        raise TooComplex("memory", policy.max_decode_bytes)
-    with _load(rebuilt, scale, policy) as image:
+    with _load(rebuilt, steps[0].scale, policy) as image:
         yield image, rebuilt, steps
 
 

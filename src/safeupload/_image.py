@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from safeupload._decode import decoded
+from safeupload._decode import decoded, prepared
 from safeupload._frozen import FrozenMapping
 from safeupload._plan import displayed
+from safeupload._received import received
 from safeupload._render import render
 from safeupload._source import AsyncSource, Found, Source, find, may_be_async, read, read_async
 from safeupload._threads import default_limiter, to_completion
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import anyio
 
     from safeupload._formats import Rebuilt
+    from safeupload._workers import WorkerProcesses
 
 __all__ = [
     "ImageInfo",
@@ -82,17 +84,22 @@ class NormalizedImage(RenderedImage):
     renditions: Mapping[str, RenderedImage] = field(default_factory=FrozenMapping)
 
 
-def validate(source: Source, policy: Policy = AVATAR) -> ImageInfo:
+def validate(source: Source, policy: Policy = AVATAR, *, decoder: WorkerProcesses | None = None) -> ImageInfo:
     """
     Check an upload in full, decoding every pixel, and return what it is; make no picture.
 
-    Accepts exactly what `normalize` accepts. See there for sources and errors.
+    Accepts exactly what `normalize` accepts. See there for sources, the decoder, and errors.
     """
+    if decoder is not None:
+        data = read(source, policy.max_bytes)
+        rebuilt, _ = prepared(data, policy)
+        decoder.run(data, policy, pictures=False)
+        return _info(rebuilt)
     with decoded(read(source, policy.max_bytes), policy) as (_, rebuilt, _):
         return _info(rebuilt)
 
 
-def normalize(source: Source, policy: Policy = AVATAR) -> NormalizedImage:
+def normalize(source: Source, policy: Policy = AVATAR, *, decoder: WorkerProcesses | None = None) -> NormalizedImage:
     """
     Return the upload as a clean picture: ``policy.size``, upright, sRGB, JPEG, and nothing of the file but its pixels.
 
@@ -103,14 +110,22 @@ def normalize(source: Source, policy: Policy = AVATAR) -> NormalizedImage:
             (`os.PathLike`); or an iterable of bytes. At most ``policy.max_bytes + 1`` bytes are read, from the
             beginning if the source can seek.
         policy: limits and the result's form.
+        decoder: where to decode, if not here.
 
     Raises:
-        Rejected: `TooLarge`, `Empty`, `NotAnImage`, `FormatNotAllowed`, `TooManyPixels`, `TooComplex` or `Corrupt`.
+        Rejected: `TooLarge`, `Empty`, `NotAnImage`, `FormatNotAllowed`, `TooManyPixels`, `TooComplex` or `Corrupt`;
+            with a decoder also `DecoderCrashed`, `DecoderTimeout` or `DecoderMemory`.
+        DecoderUnavailable: too many wait for the decoder, or it cannot be started.
         Misuse: the call is wrong, whatever the bytes.
 
     """
-    with decoded(read(source, policy.max_bytes), policy) as (image, rebuilt, steps):
-        picture, *others = render(image, rebuilt, steps, policy)
+    if decoder is None:
+        with decoded(read(source, policy.max_bytes), policy) as (image, rebuilt, steps):
+            picture, *others = render(image, rebuilt, steps, policy)
+    else:
+        data = read(source, policy.max_bytes)
+        rebuilt, steps = prepared(data, policy)
+        picture, *others = received(decoder.run(data, policy, pictures=True), rebuilt, steps, policy)
     renditions = {
         name: RenderedImage(
             **each._asdict(), media_type=rendition.media_type, extension=rendition.extension, sha256=_digest(each.data)
@@ -126,14 +141,22 @@ def normalize(source: Source, policy: Policy = AVATAR) -> NormalizedImage:
 
 
 async def validate_async(
-    source: AsyncSource, policy: Policy = AVATAR, *, limiter: anyio.CapacityLimiter | None = None
+    source: AsyncSource,
+    policy: Policy = AVATAR,
+    *,
+    limiter: anyio.CapacityLimiter | None = None,
+    decoder: WorkerProcesses | None = None,
 ) -> ImageInfo:
     """Do what `validate` does in a thread. See `normalize_async`."""
-    return await _in_thread(validate, source, policy, limiter)
+    return await _in_thread(partial(validate, decoder=decoder), source, policy, limiter)
 
 
 async def normalize_async(
-    source: AsyncSource, policy: Policy = AVATAR, *, limiter: anyio.CapacityLimiter | None = None
+    source: AsyncSource,
+    policy: Policy = AVATAR,
+    *,
+    limiter: anyio.CapacityLimiter | None = None,
+    decoder: WorkerProcesses | None = None,
 ) -> NormalizedImage:
     """
     Do what `normalize` does in one hop to a thread, on asyncio or trio.
@@ -144,7 +167,7 @@ async def normalize_async(
     others wait with their bodies unread, except that an async iterable, behind which is most likely a client that is
     still sending, is read before it waits. A cancelled call returns once its thread is done.
     """
-    return await _in_thread(normalize, source, policy, limiter)
+    return await _in_thread(partial(normalize, decoder=decoder), source, policy, limiter)
 
 
 async def _in_thread(

@@ -27,7 +27,7 @@ def default_limiter() -> anyio.CapacityLimiter:
     Not anyio's own limiter of 40: decoding is bound by processors and memory, and must not starve, or be starved by,
     the application's other threads.
     """
-    return _of_this_loop(_DECODING, _processors())
+    return _of_this_loop(_DECODING, processors())
 
 
 def storage_limiter() -> anyio.CapacityLimiter:
@@ -51,7 +51,7 @@ def _of_this_loop(variable: anyio.lowlevel.RunVar[anyio.CapacityLimiter], places
         return limiter
 
 
-def _processors() -> int:
+def processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

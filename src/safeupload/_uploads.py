@@ -17,6 +17,7 @@ from safeupload._recovery import MIN_AGE, Pause, RecoveryReport, SweepReport, re
 from safeupload._references import AsyncReferences, References
 from safeupload._source import AsyncSource, Source
 from safeupload._transaction import Core
+from safeupload._workers import WorkerProcesses
 from safeupload.errors import AsyncCallable, InvalidArgument, InvalidKey, InvalidReferences
 from safeupload.policy import AVATAR, Policy
 from safeupload.storage._base import Storage
@@ -40,6 +41,7 @@ class _Settings:
         *,
         retain: Duration | None,
         min_age: Duration,
+        decoder: WorkerProcesses | None,
         on_event: Callable[[Event], object] | None,
     ) -> None:
         if not callable(references):
@@ -51,6 +53,7 @@ class _Settings:
         if self._retain > LONGEST:
             raise InvalidArgument(f"retain: expected at most {LONGEST} s, got {retain!r}")
         self._min_age = seconds("min_age", min_age)
+        self._decoder = decoder
         self._observe = Observer(on_event)
         self._pause = Pause()
 
@@ -123,6 +126,7 @@ class Uploads(_Settings):
         retain: how long an old file stays after the commit, for caches, replicas and asynchronous commits.
         min_age: from which age on the replacements that follow, and `recover`, settle what a crash has left: longer
             than your database may go on committing for a client that is gone.
+        decoder: where uploads are decoded: here, or in `WorkerProcesses`.
         on_event: called with each `Event`; what it raises is logged.
 
     """
@@ -135,9 +139,12 @@ class Uploads(_Settings):
         references: References,
         retain: Duration | None = None,
         min_age: Duration = MIN_AGE,
+        decoder: WorkerProcesses | None = None,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(storage, policy, references, retain=retain, min_age=min_age, on_event=on_event)
+        super().__init__(
+            storage, policy, references, retain=retain, min_age=min_age, decoder=decoder, on_event=on_event
+        )
         if is_async_callable(references):
             raise AsyncCallable("references is a coroutine function; use AsyncUploads, or a plain function")
 
@@ -151,11 +158,11 @@ class Uploads(_Settings):
             Rejected: the upload is no picture that the policy takes.
             StorageError: it could not be stored.
         """
-        return Replacement(self._core(), source, self._policy)
+        return Replacement(self._core(), source, self._policy, self._decoder)
 
     def transaction(self) -> Transaction:
         """Return a block for any number of files and rows; see `Transaction`."""
-        return Transaction(self._core(), self._policy)
+        return Transaction(self._core(), self._policy, self._decoder)
 
     def recover(self, *, min_age: Duration | None = None) -> RecoveryReport:
         """
@@ -199,19 +206,22 @@ class AsyncUploads(_Settings):
         references: AsyncReferences,
         retain: Duration | None = None,
         min_age: Duration = MIN_AGE,
+        decoder: WorkerProcesses | None = None,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(storage, policy, references, retain=retain, min_age=min_age, on_event=on_event)
+        super().__init__(
+            storage, policy, references, retain=retain, min_age=min_age, decoder=decoder, on_event=on_event
+        )
         if not is_async_callable(references):
             raise InvalidReferences("references must be a coroutine function (async def); for a plain one use Uploads")
 
     def replace(self, source: AsyncSource | NormalizedImage) -> AsyncReplacement:
         """Do what `Uploads.replace` does, with `async with`."""
-        return AsyncReplacement(self._core(), source, self._policy)
+        return AsyncReplacement(self._core(), source, self._policy, self._decoder)
 
     def transaction(self) -> AsyncTransaction:
         """Do what `Uploads.transaction` does, with `async with`."""
-        return AsyncTransaction(self._core(), self._policy)
+        return AsyncTransaction(self._core(), self._policy, self._decoder)
 
     async def recover(self, *, min_age: Duration | None = None) -> RecoveryReport:
         """Do what `Uploads.recover` does."""

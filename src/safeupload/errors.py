@@ -12,6 +12,10 @@ Everything safeupload raises on purpose.
     |  +- TooManyPixels     413     more pixels than the policy allows
     |  +- TooComplex        413     more scans, chunks, frames, metadata or memory than the policy allows
     |  +- Corrupt           422     damaged, cut short or contradicting itself
+    |  +- DecoderCrashed    422     the worker that decoded it died, or answered nonsense
+    |  +- DecoderTimeout    422     the worker that decoded it took too long
+    |  +- DecoderMemory     413     the worker that decoded it took too much memory
+    +- DecoderUnavailable   503     too many uploads wait for a worker, or none can be started
     +- StorageError         503     our folder or bucket: full, read-only, unreachable, broken
     |  +- InvalidKey        404     not a key that we have made
     |  +- FileMissing       404     no file under that key
@@ -50,6 +54,10 @@ __all__ = [
     "ClockSkew",
     "CommitMissing",
     "Corrupt",
+    "DecoderCrashed",
+    "DecoderMemory",
+    "DecoderTimeout",
+    "DecoderUnavailable",
     "Empty",
     "FileMissing",
     "FolderNotOwned",
@@ -252,6 +260,44 @@ class Corrupt(Rejected):
     def __str__(self) -> str:
         """Say so."""
         return "The picture is damaged or incomplete."
+
+
+class DecoderCrashed(Rejected):
+    """The process that decoded the picture died, or its answer was none: see `WorkerProcesses`."""
+
+    code: ClassVar[str] = "decoder_crashed"
+
+    def __str__(self) -> str:
+        """Say so."""
+        return "The picture could not be read; saving it again in an image editor usually helps."
+
+
+class DecoderTimeout(Rejected):
+    """The process that decoded the picture took longer than it may: see `WorkerProcesses`."""
+
+    code: ClassVar[str] = "decoder_timeout"
+
+    def __str__(self) -> str:
+        """Say so."""
+        return "The picture takes too long to read; saving it again in an image editor usually helps."
+
+
+class DecoderMemory(Rejected):
+    """The process that decoded the picture needed more memory than it may have: see `WorkerProcesses`."""
+
+    code: ClassVar[str] = "decoder_memory"
+    status: ClassVar[int] = 413
+
+    def __str__(self) -> str:
+        """Say so."""
+        return "The picture takes too much memory to read; a smaller one will do."
+
+
+class DecoderUnavailable(SafeUploadError):
+    """Too many uploads wait for a process to decode them, or none can be started. Nothing is wrong with the picture."""
+
+    code: ClassVar[str] = "decoder_unavailable"
+    status: ClassVar[int] = 503
 
 
 class StorageError(SafeUploadError):

@@ -45,7 +45,7 @@ _WINDOW: Final = 1 << 18
 # A single-scan file is given no EOI, since libjpeg pads what is missing before an EOI with grey and only warns; without
 # one it asks for more and Pillow reports the truncation. Its bit buffer looks 64 bits ahead, so that many must follow:
 # one bits, since no Huffman code consists of ones alone, so that padding cannot pass for picture.
-_LOOKAHEAD: Final = b"\xff\x00" * 8
+NO_END: Final = b"\xff\x00" * 8
 
 _JFIF: Final = b"\xff\xe0\x00\x10JFIF\0\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 _ADOBE: Final = b"Adobe\x00\x64\x00\x00\x00\x00"  # its colour transform follows
@@ -311,7 +311,7 @@ class _Picture:
             format=NAME,
             canvas=(frame.width, frame.height),
             frame=(0, 0, frame.width, frame.height),
-            pieces=self._file(self.scans, _LOOKAHEAD if single else b"\xff\xd9"),
+            pieces=self._file(self.scans, NO_END if single else b"\xff\xd9"),
             coarse_pieces=self._file(self._coarse_scans(frame), b"\xff\xd9") if frame.progressive else None,
             pixel_bytes=_PIXEL_BYTES[len(frame.components)],
             fixed_bytes=0 if single else _BLOCK_BYTES * sum(part.padded for part in frame.components.values()),
