@@ -596,7 +596,7 @@ def test_slow_requests_change_nothing(network: Network) -> None:
     }
 
 
-# --- replacements with faults -----------------------------------------------------------------------------------------
+# --- faults that pass -------------------------------------------------------------------------------------------------
 
 
 class Case(NamedTuple):
@@ -658,6 +658,74 @@ def test_a_fault_that_passes(network: Network) -> None:
                 assert world.steps() == [*world.plan[:at], *dict.fromkeys([step, last])]
                 assert world.failed == [world.key("new" if step == last else "old")]
     settle(worlds.values())
+
+
+# --- requests that land late ------------------------------------------------------------------------------------------
+
+
+def test_requests_that_hang_and_land_later(network: Network) -> None:
+    """What lands when everybody has given it up is found by a sweep or by `recover`, or nobody needs it."""
+    # One that succeeds when it is tried again may be too late for a lease of a second.
+    cases = [*each_step("held", "once"), *each_step("held", "again")]
+    with ThreadPoolExecutor(1) as pool:
+        short = [case for case in each_step("held", "once") if is_needed(case.step) and "renditions" not in case.step]
+        expired = pool.submit(replace_all, network, short, in_a_hurry=True, at_once=len(short))
+        worlds = replace_all(network, cases, at_once=len(cases))
+    for (_, how, step), world in worlds.items():
+        with world.telling():
+            refused = how == "again" and is_needed(step)
+            check_outcome(world, refused=refused)
+            retried = is_retried(step, "held")
+            twice = (how, step) == ("again", REPLACING[COMMIT - 1])  # it is tried once more on leaving
+            assert bool(world.failed) == (twice or (not refused and (how == "again" or not retried)))
+            given_up = 2 if twice else 1
+            assert world.seconds < given_up * HANGING + REST
+            tries = given_up * (2 if how == "again" and retried else 1)
+            assert world.held.land() == [204 if step.startswith("DELETE") else 200] * tries
+            world.check()
+            if step.startswith("PUT"):
+                assert step.removeprefix("PUT ") in world.objects()
+    for world in expired.result().values():
+        with world.telling():
+            assert isinstance(world.error, LeaseExpired)
+            assert world.rows[1] == world.key("old")
+            assert world.held.land() == [200]
+    time.sleep(PATIENCE)
+    for (_, how, step), world in worlds.items():
+        with world.telling():
+            recovered, swept = world.settle()
+            new = world.key("new")
+            by_recover = how == "again" and step in {"PUT .pending/new.jpg", REPLACING[COMMIT - 1]}
+            by_sweep = how == "again" and step in {"PUT new.jpg", "PUT new-thumb.webp"}
+            assert (new in recovered.removed, new in swept.removed) == (by_recover, by_sweep)
+            assert recovered.kept == (
+                (how, step) in {("once", "PUT .pending/new.jpg"), ("again", REPLACING[COMMIT - 1])}
+            )
+    for world in expired.result().values():
+        with world.telling():
+            world.settle()
+
+
+def test_a_file_that_lands_after_it_was_removed(network: Network) -> None:
+    """A first try that lands when the second one's file has been replaced is found by a sweep."""
+    world = World(network, client={**CLIENT, "client_options": {"timeout": "500ms"}})
+    held = Held()
+    with network.proxy.spoiled(held, lambda request: world.owns(request) and len(request.body) > 0, range(0, 3, 2)):
+        world.replace()
+    first = world.rows[1]
+    world.replace(picture("another"))
+    assert world.error is None
+    assert world.steps().count("PUT new.jpg") == world.steps().count("PUT new-thumb.webp") == 2
+    assert held.land() == [200, 200]
+
+    uploads = Uploads(world.direct, references=world.used)
+    assert world.direct.exists(str(first))
+    assert uploads.sweep(min_age=0).removed == (first,)
+    world.check()
+    assert world.objects() == {".renditions/-thumb.webp", "new2.jpg", "new2-thumb.webp"}
+
+
+# --- faults that stay -------------------------------------------------------------------------------------------------
 
 
 def check_faults_that_stay(network: Network, cases: Iterable[Case], *, at_once: int = 4) -> None:
@@ -852,16 +920,15 @@ def sweep_with_faults(network: Network, *ways: tuple[str, str]) -> None:
     assert faultless.steps()[-2:] == ["DELETE lost-thumb.webp", "DELETE lost.jpg"]
 
 
-def test_cleaning_with_faults(network: Network) -> None:
-    """`recover` and `sweep` may fail at each of their requests: what the row names stays, and the next do the rest."""
-    recover_with_faults(network, ("lost reply", "again"))
+def test_a_sweep_with_faults(network: Network) -> None:
+    """A sweep may fail at each of its requests: what the row names stays, and the next one does the rest."""
     sweep_with_faults(network, ("lost reply", "again"))
 
 
 @pytest.mark.long
 def test_cleaning_with_faults_of_any_kind(network: Network) -> None:
-    """What passes is got over as in a replacement; a network that is gone does no harm."""
-    ways = ("reset", "once"), ("503", "once"), ("500", "on")
+    """`recover` and `sweep` get over what passes, and if all is gone, the next ones do the rest."""
+    ways = ("lost reply", "again"), ("503", "once"), ("reset", "on")
     recover_with_faults(network, *ways)
     sweep_with_faults(network, *ways)
 
@@ -894,71 +961,6 @@ def test_pages_with_faults(network: Network) -> None:
         assert world.objects() == everything
         assert len(uploads.sweep(min_age=0, force=True).removed) == 5
     world.settle()
-
-
-# --- requests that land late ------------------------------------------------------------------------------------------
-
-
-def test_requests_that_hang_and_land_later(network: Network) -> None:
-    """What lands when everybody has given it up is found by a sweep or by `recover`, or nobody needs it."""
-    # One that succeeds when it is tried again may be too late for a lease of a second.
-    cases = [*each_step("held", "once"), *each_step("held", "again")]
-    with ThreadPoolExecutor(1) as pool:
-        short = [case for case in each_step("held", "once") if is_needed(case.step) and "renditions" not in case.step]
-        expired = pool.submit(replace_all, network, short, in_a_hurry=True, at_once=len(short))
-        worlds = replace_all(network, cases, at_once=len(cases))
-    for (_, how, step), world in worlds.items():
-        with world.telling():
-            refused = how == "again" and is_needed(step)
-            check_outcome(world, refused=refused)
-            retried = is_retried(step, "held")
-            twice = (how, step) == ("again", REPLACING[COMMIT - 1])  # it is tried once more on leaving
-            assert bool(world.failed) == (twice or (not refused and (how == "again" or not retried)))
-            given_up = 2 if twice else 1
-            assert world.seconds < given_up * HANGING + REST
-            tries = given_up * (2 if how == "again" and retried else 1)
-            assert world.held.land() == [204 if step.startswith("DELETE") else 200] * tries
-            world.check()
-            if step.startswith("PUT"):
-                assert step.removeprefix("PUT ") in world.objects()
-    for world in expired.result().values():
-        with world.telling():
-            assert isinstance(world.error, LeaseExpired)
-            assert world.rows[1] == world.key("old")
-            assert world.held.land() == [200]
-    time.sleep(PATIENCE)
-    for (_, how, step), world in worlds.items():
-        with world.telling():
-            recovered, swept = world.settle()
-            new = world.key("new")
-            by_recover = how == "again" and step in {"PUT .pending/new.jpg", REPLACING[COMMIT - 1]}
-            by_sweep = how == "again" and step in {"PUT new.jpg", "PUT new-thumb.webp"}
-            assert (new in recovered.removed, new in swept.removed) == (by_recover, by_sweep)
-            assert recovered.kept == (
-                (how, step) in {("once", "PUT .pending/new.jpg"), ("again", REPLACING[COMMIT - 1])}
-            )
-    for world in expired.result().values():
-        with world.telling():
-            world.settle()
-
-
-def test_a_file_that_lands_after_it_was_removed(network: Network) -> None:
-    """A first try that lands when the second one's file has been replaced is found by a sweep."""
-    world = World(network)
-    held = Held()
-    with network.proxy.spoiled(held, lambda request: world.owns(request) and len(request.body) > 0, range(0, 3, 2)):
-        world.replace()
-    first = world.rows[1]
-    world.replace(picture("another"))
-    assert world.error is None
-    assert world.steps().count("PUT new.jpg") == world.steps().count("PUT new-thumb.webp") == 2
-    assert held.land() == [200, 200]
-
-    uploads = Uploads(world.direct, references=world.used)
-    assert world.direct.exists(str(first))
-    assert uploads.sweep(min_age=0).removed == (first,)
-    world.check()
-    assert world.objects() == {".renditions/-thumb.webp", "new2.jpg", "new2-thumb.webp"}
 
 
 # --- everything at once -----------------------------------------------------------------------------------------------
