@@ -122,11 +122,19 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Generator[WorkerProcesses]:
 
 
 def children() -> set[int]:
-    """Return the processes that this one has started."""
+    """Return the workers that this process has started."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
         found |= {int(each) for each in (task / "children").read_text().split()}
-    return found
+    return {each for each in found if b"safeupload" in command_line(each)}
+
+
+def command_line(process: int) -> bytes:
+    """Return how a process was started; nothing if it is gone."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 POLICIES = {
