@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -379,4 +380,26 @@ def test_two_write_the_same_at_the_same_time(world: World) -> None:
     """The clock and the list of renditions are everybody's; nobody's try is lost, and nothing is left over."""
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(lambda _: type(world.storage.clock()), range(200)))) == 1
+    assert not list(world.folder.glob("**/*.part"))
+
+
+CLOCKS = """
+import sys
+from safeupload.storage import LocalStorage
+storage = LocalStorage(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(100):
+    storage.clock()
+"""
+
+
+def test_several_processes_write_the_same_at_the_same_time(world: World) -> None:
+    """Likewise, where no lock of one process helps."""
+    command = [sys.executable, "-c", CLOCKS, str(world.folder)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(3)]  # type: ignore[call-overload]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    assert [process.communicate("go\n", timeout=60)[1] for process in processes] == [""] * 3
     assert not list(world.folder.glob("**/*.part"))

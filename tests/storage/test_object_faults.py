@@ -67,7 +67,7 @@ HASTY = client(retries=1)
 ANSWERED = 3 * PAUSE
 HANGING = 2 * TIMEOUT + PAUSE
 #: What the rest of a replacement takes at the very most, on a machine that has other things to do.
-REST = 3.0
+REST = 10.0
 #: From then on what was left is settled: the lease, the skew, and the second to which dates are rounded.
 PATIENCE = 3.0
 
@@ -100,7 +100,7 @@ FAULTS: dict[str, Fault] = {
     "503": fault_proxy.slow_down,
 }
 #: What is never tried again.
-REFUSALS: dict[str, Fault] = {"403": fault_proxy.forbidden}
+REFUSALS: dict[str, Fault] = {"403": fault_proxy.forbidden, "404": lambda request, forward: Reply(404)}
 DIGITS = re.compile(r"[0-9a-f]{32}")
 LEASE = re.compile(r"![0-9]+$")  # at the end of a mark's name
 TOKEN = re.compile(r"(?<=~)[0-9a-f]{16}")
@@ -633,11 +633,11 @@ def replace_all(
         return dict(pool.map(replace, cases))
 
 
-def check_outcome(world: World, *, refused: bool) -> None:
+def check_outcome(world: World, *, refused: bool, cause: type[Exception] = BaseError) -> None:
     """Check that there is an error of the storage, from one of obstore's, or none; and what the row names then."""
     assert type(world.error) is (StorageError if refused else type(None))
     if world.error is not None:
-        assert isinstance(world.error.__cause__, BaseError)
+        assert isinstance(world.error.__cause__, cause)
     assert world.rows[1] == world.key("old" if refused else "new")
 
 
@@ -740,6 +740,25 @@ def check_faults_that_stay(network: Network, cases: Iterable[Case], *, at_once: 
             given_up = 3 if how == "on" else 2  # requests, at most
             assert world.seconds < given_up * (HANGING if kind == "held" else ANSWERED) + REST
     settle(worlds.values())
+
+
+def test_nothing_is_stored_where_there_is_nothing(network: Network) -> None:
+    """A PUT that is answered by 404, as by a gateway without that route, has stored nothing: an error."""
+    worlds = replace_all(network, [case for case in each_step("404", "again") if is_needed(case.step)])
+    assert len(worlds) > 3
+    for world in worlds.values():
+        with world.telling():
+            check_outcome(world, refused=True, cause=FileNotFoundError)
+    settle(worlds.values())
+
+
+def test_a_listing_that_is_not_there_is_no_empty_one(network: Network) -> None:
+    """Or a sweep would take the files of others for files without a mark."""
+    world = World(network)
+    with network.proxy.spoiled(lambda request, forward: Reply(404), lambda request: "list-type" in request.query):
+        for listing in (world.storage.keys, world.storage.files, world.storage.marks):
+            with pytest.raises(StorageError):
+                list(listing())
 
 
 def test_a_fault_that_stays(network: Network) -> None:
@@ -967,7 +986,7 @@ def test_pages_with_faults(network: Network) -> None:
 
 
 class Hosts:
-    """Four hosts on one folder, each with a row, and a cleaner, until it is time."""
+    """Four hosts on one folder, each with a row, and two cleaners, until it is time."""
 
     kinds: ClassVar[list[Fault]] = [*FAULTS.values(), fault_proxy.short_reply, Slow(0.2)]
 
@@ -1009,7 +1028,7 @@ class Hosts:
                     if how == "abort":
                         new.abort()
                     else:
-                        time.sleep(1.1 if how == "late" else 0)
+                        time.sleep(1.1 if how == "late" else self.die.random() / 4)
                         new.commit(partial(self.commit, how, key, image, row))
             except (StorageError, ConnectionResetError, IntegrityError) as error:
                 self.happened[type(error).__name__] += 1
@@ -1046,11 +1065,11 @@ class Hosts:
         with (
             self.network.proxy.spoiled(self.chaos, self.world.owns),
             self.network.proxy.spoiled(self.held, lambda _: False),  # so that it ends with the proxy
-            ThreadPoolExecutor(6) as pool,
+            ThreadPoolExecutor(7) as pool,
         ):
             runs: list[Callable[[], None]] = [
                 *(partial(self.host, row) for row in self.world.rows),
-                self.cleaner,
+                *(self.cleaner, self.cleaner),
                 self.lander,
             ]
             futures = [pool.submit(run) for run in runs]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Generator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +228,19 @@ def test_a_panic_is_an_error(address: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(obstore, "put", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         storage.new_mark().save(b"picture")
+
+
+def test_an_object_without_a_date_is_not_an_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Obstore says 1970 for a server that does not say; a mark of then would be anybody's."""
+    storage = ObjectStorage(obstore.store.MemoryStore())
+    mark = storage.new_mark()
+    mark.save(b"picture")
+    undated = {"path": f".pending/{mark.name.name}", "last_modified": datetime.fromtimestamp(0, tz=UTC)}
+    monkeypatch.setattr(obstore, "head", lambda *_: undated)
+    monkeypatch.setattr(obstore, "list", lambda *_, **__: [[undated]])
+    for work in (storage.clock, lambda: storage.exists(mark.name.key), lambda: list(storage.marks())):
+        with pytest.raises(StorageError, match="does not date its objects"):
+            work()
 
 
 FORKING = """

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +19,9 @@ _FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | ge
 
 
 #: How often something is written that others write at the same time, before that is an error.
-_TRIES: Final = 10
+_TRIES: Final = 20
+#: How long it waits for its turn then, at the most: seconds, ten times what it takes.
+_TURN: Final = 0.02
 
 
 class FolderBucket:
@@ -36,6 +41,7 @@ class FolderBucket:
         self._witness = witness
         self._durable = durable
         self._strict = strict
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return repr(str(self._root))
@@ -44,8 +50,11 @@ class FolderBucket:
         """Write an object."""
         self._witness.stat()
         path = self._root / name
-        if data or not self._made(path):
+        if data:
             self._replace(path, data)
+        elif not self._made(path):
+            with self._lock:  # the clock and its like are written by all threads
+                self._replace(path, data)
         if self._durable:
             sync_folder(path.parent)
 
@@ -97,9 +106,10 @@ class FolderBucket:
                 part.unlink(missing_ok=True)  # of a crash, or of somebody who writes the same just now
                 self._write(part, data)
                 part.replace(path)
-            except (FileExistsError, FileNotFoundError):  # somebody else's try came in between
+            except (FileExistsError, FileNotFoundError):  # another process's try came in between
                 if not left:
                     raise
+                time.sleep(_TURN * random.random())  # noqa: S311 - or both would be in each other's way again
             except BaseException:
                 with suppress(OSError):  # it goes when the file is removed
                     part.unlink()

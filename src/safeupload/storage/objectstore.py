@@ -110,19 +110,19 @@ class _Objects:
 
     def get(self, name: str) -> bytes | None:
         """Return an object."""
-        with _asking() as obstore:
+        with _asking(may_be_missing=True) as obstore:
             return bytes(obstore.get(self._store, self._prefix + name).bytes())
         return None
 
     def delete(self, name: str) -> None:
         """Remove an object; some servers say that there was none."""
-        with _asking() as obstore:
+        with _asking(may_be_missing=True) as obstore:
             obstore.delete(self._store, self._prefix + name)
 
     def date(self, name: str) -> float | None:
         """Return when an object was last written."""
-        with _asking() as obstore:
-            return float(obstore.head(self._store, self._prefix + name)["last_modified"].timestamp())
+        with _asking(may_be_missing=True) as obstore:
+            return _dated(obstore.head(self._store, self._prefix + name))
         return None
 
     def entries(self, folder: str) -> Iterator[Entry]:
@@ -131,7 +131,7 @@ class _Objects:
         with _asking() as obstore:
             for page in obstore.list(self._store, start, chunk_size=_PAGE):
                 for entry in page:
-                    yield Entry(entry["path"].removeprefix(self._prefix), entry["last_modified"].timestamp())
+                    yield Entry(entry["path"].removeprefix(self._prefix), _dated(entry))
 
     def url(self, name: str, expires: float) -> str:
         """Return a signed address."""
@@ -145,6 +145,14 @@ class _Objects:
         except Exception as error:
             raise StorageError(f"could not sign an address: {error}") from error
         raise StorageError("could not sign an address")
+
+
+def _dated(entry: Any) -> float:  # noqa: ANN401 - obstore's
+    """Return the date of an object; obstore says 1970 where a server says nothing, and that would be very old."""
+    date = float(entry["last_modified"].timestamp())
+    if date <= 0:
+        raise ValueError("the server does not date its objects")
+    return date
 
 
 def _obstore() -> Any:  # noqa: ANN401 - a module that may not be there
@@ -163,10 +171,11 @@ _used_in: list[int] = []
 
 
 @contextmanager
-def _asking() -> Generator[Any]:
+def _asking(*, may_be_missing: bool = False) -> Generator[Any]:
     """
-    Give the module for one call; end quietly if it says that there is no such object.
+    Give the module for one call; with `may_be_missing`, end quietly if it says that there is no such object.
 
+    That is for reading and removing only: a gateway's 404 can also be the answer to what was to be written or listed.
     Rust's panics, for example over a header that cannot be sent, are no `Exception`, so they become one.
     """
     if not _used_in:
@@ -179,7 +188,7 @@ def _asking() -> Generator[Any]:
     try:
         yield _obstore()
     except FileNotFoundError as error:
-        if any(code in str(error) for code in ("NoSuchBucket", "ContainerNotFound")):  # no missing object
+        if not may_be_missing or any(code in str(error) for code in ("NoSuchBucket", "ContainerNotFound")):
             raise
     except BaseException as error:
         if type(error).__name__ == "PanicException":
