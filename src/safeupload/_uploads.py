@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
+from safeupload._arguments import Duration, count, seconds
 from safeupload._blocks import AsyncReplacement, AsyncTransaction, Replacement, Transaction
 from safeupload._drive import Flow, drive, drive_async, is_async_callable
-from safeupload._durations import Duration, seconds
 from safeupload._events import Event, Observer
 from safeupload._image import NormalizedImage
 from safeupload._keys import LONGEST, beside, is_key, new_suffix
@@ -107,7 +107,7 @@ class _Settings:
             self._references,
             self._observe,
             seconds("min_age", min_age),
-            _count("limit", limit),
+            count("limit", limit),
             dry_run=dry_run,
             force=force,
             progress=progress,
@@ -232,9 +232,3 @@ class AsyncUploads(_Settings):
     ) -> SweepReport:
         """Do what `Uploads.sweep` does."""
         return await drive_async(self._sweeping(min_age, limit, dry_run=dry_run, force=force))
-
-
-def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidArgument(f"{name}: expected a number, 0 or more, got {value!r}")
-    return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import queue
 import selectors
@@ -21,7 +20,7 @@ from typing import Final, Self
 if sys.platform != "win32":
     import fcntl
 
-from safeupload._durations import Duration, seconds
+from safeupload._arguments import Duration, count, seconds
 from safeupload._threads import processors
 from safeupload._worker import ANSWER, CORRUPT, DONE, LENGTH, MEMORY, READY, REQUEST, encoded
 from safeupload.errors import (
@@ -100,13 +99,13 @@ class WorkerProcesses:
     ) -> None:
         if sys.platform == "win32":
             raise InvalidArgument("WorkerProcesses needs a POSIX system")
-        self._processes = processors() if processes is None else _count("processes", processes, 1)
-        self._memory = _count("memory", memory, 16 * MiB)
+        self._processes = processors() if processes is None else count("processes", processes, 1)
+        self._memory = count("memory", memory, 16 * MiB)
         self._seconds = seconds("timeout", timeout)
         if not self._seconds:
             raise InvalidArgument("timeout: expected more than 0 seconds")
-        self._pictures = _count("pictures", pictures, 1)
-        self._waiting = _count("waiting", waiting, 0)
+        self._pictures = count("pictures", pictures, 1)
+        self._waiting = count("waiting", waiting, 0)
         self._lock = threading.Lock()
         self._pool = _Pool()
         _ALL.add(self)
@@ -391,9 +390,3 @@ def _wait(number: int, event: int, deadline: float) -> None:
         selector.register(number, event)
         if left <= 0 or not selector.select(left):
             raise TimeoutError
-
-
-def _count(name: str, value: int, low: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value < math.inf:
-        raise InvalidArgument(f"{name}: expected a whole number, {low} or more, got {value!r}")
-    return value

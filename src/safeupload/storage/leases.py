@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
-from safeupload._durations import Duration, seconds
+from safeupload._arguments import Duration, seconds
 from safeupload._keys import (
     LONGEST,
     MarkName,
@@ -168,17 +168,12 @@ class BucketStorage:
         """Remove the files of some marks and then the marks, of others the marks alone."""
         failures: list[Failure] = []
         suffixes: frozenset[str] | None = None
-        for mark in remove:
+        for mark, goes in [*((mark, True) for mark in remove), *((mark, False) for mark in drop)]:
             try:
-                with _reporting("remove the file"):
-                    suffixes = self._suffixes() if suffixes is None else suffixes
-                    self._unlink(mark.name.key, suffixes)
-                    self._bucket.delete(_MARKS + mark.name.name)
-            except StorageError as error:
-                failures.append(Failure(mark.name.key, error))
-        for mark in drop:
-            try:
-                with _reporting("drop a mark"):
+                with _reporting("remove the file" if goes else "drop a mark"):
+                    if goes:
+                        suffixes = self._suffixes() if suffixes is None else suffixes
+                        self._unlink(mark.name.key, suffixes)
                     self._bucket.delete(_MARKS + mark.name.name)
             except StorageError as error:
                 failures.append(Failure(mark.name.key, error))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
-from safeupload._durations import Duration
+from safeupload._arguments import Duration
 from safeupload._keys import MarkName, checked
 from safeupload.errors import FolderNotOwned, InvalidArgument, UnsupportedStorage
 from safeupload.storage._base import Failure, File, Mark, Storage

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from safeupload._durations import Duration, seconds
+from safeupload._arguments import Duration, seconds
 from safeupload._keys import checked
 from safeupload.errors import InvalidArgument, StorageError, UnsupportedStorage
 from safeupload.storage._base import Entry

@@ -1,4 +1,4 @@
-"""Durations, as callers give them."""
+"""Durations and numbers, as callers give them."""
 
 from __future__ import annotations
 
@@ -18,3 +18,10 @@ def seconds(name: str, value: Duration) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise InvalidArgument(f"{name}: expected a timedelta or a number of seconds, 0 or more, got {value!r}")
     return float(value)
+
+
+def count(name: str, value: int, low: int = 0) -> int:
+    """Return a whole number, `low` or more; raise `InvalidArgument` if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InvalidArgument(f"{name}: expected a number, {low} or more, got {value!r}")
+    return value
