@@ -4,12 +4,13 @@ import asyncio
 import gc
 import json
 import os
+import selectors
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -203,6 +204,25 @@ def test_a_fault_in_a_worker_is_that_picture_s(workers: WorkerProcesses, what: s
         assert normalize(jpeg(640, 480), decoder=workers) == normalize(jpeg(640, 480))
     if Path("/proc").exists():
         assert len(children()) == 2
+
+
+@pytest.mark.parametrize("event", [selectors.EVENT_READ, selectors.EVENT_WRITE], ids=["read", "write"])
+def test_p2_who_waits_for_a_worker_gives_up_in_time(event: int) -> None:
+    """By its own clock: that a worker is ended by the kernel later on is for one whose application is gone."""
+    readable, writable = os.pipe()
+    try:
+        os.set_blocking(writable, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writable, bytes(1 << 16))
+        waited = os.pipe() if event == selectors.EVENT_READ else (readable, writable)
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            _workers._wait(waited[event == selectors.EVENT_WRITE], event, started + 0.2)
+        assert 0.19 < time.monotonic() - started < 2
+    finally:
+        for number in {readable, writable, *waited}:
+            os.close(number)
 
 
 def test_a_worker_that_dies_with_nothing_to_do_is_replaced(workers: WorkerProcesses) -> None:
