@@ -110,7 +110,7 @@ app.add_middleware(BodyLimit)  # or 500 MB are on the disk before anybody is ask
 
 
 @app.exception_handler(safeupload.Rejected)
-@app.exception_handler(safeupload.StorageError)
+@app.exception_handler(safeupload.Unavailable)
 async def refused(_: Request, error: safeupload.SafeUploadError) -> Response:
     """Answer for safeupload; a `Misuse` is a bug of ours, and goes to the log like any other."""
     if error.status >= 500:  # noqa: PLR2004
