@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +13,6 @@ from safeupload._decode import decoded, prepared
 from safeupload._drive import drive, drive_async
 from safeupload._frozen import FrozenMapping
 from safeupload._plan import displayed
-from safeupload._received import received
 from safeupload._render import render
 from safeupload._source import AsyncSource, Found, Source, find, may_be_async, read, read_async
 from safeupload._threads import default_limiter, to_completion
@@ -94,13 +94,19 @@ def validate(source: Source, policy: Policy = AVATAR, *, decoder: WorkerProcesse
 
     Accepts exactly what `normalize` accepts, but for its checks. See there for sources, the decoder, and errors.
     """
-    if decoder is not None:
-        data = read(source, policy.max_bytes)
-        rebuilt, _ = prepared(data, policy)
-        decoder.run(data, policy, pictures=False)
-        return _info(rebuilt)
-    with decoded(read(source, policy.max_bytes), policy) as (_, rebuilt, _):
-        return _info(rebuilt)
+    with _place(decoder):
+        return _examined(decoder, source, policy)
+
+
+def _examined(decoder: WorkerProcesses | None, source: Source, policy: Policy) -> ImageInfo:
+    """Return what an upload is, decoded in full."""
+    if decoder is None:
+        with decoded(read(source, policy.max_bytes), policy) as (_, rebuilt, _):
+            return _info(rebuilt)
+    data = read(source, policy.max_bytes)
+    rebuilt, _ = prepared(data, policy)
+    decoder.decode(data, policy)
+    return _info(rebuilt)
 
 
 def normalize(
@@ -134,7 +140,8 @@ def normalize(
     """
     functions = known(checks, may_be_async=False)
     kept = _Kept(bool(functions))
-    picture = _made(kept, decoder, source, policy)
+    with _place(decoder):
+        picture = _made(kept, decoder, source, policy)
     return drive(checked(kept.data, picture, functions)) if functions else picture
 
 
@@ -161,7 +168,7 @@ def _made(kept: _Kept, decoder: WorkerProcesses | None, source: Source, policy: 
     else:
         data = kept.read(source, policy)
         rebuilt, steps = prepared(data, policy)
-        picture, *others = received(decoder.run(data, policy, pictures=True), rebuilt, steps, policy)
+        picture, *others = decoder.render(data, policy, rebuilt, steps)
     renditions = {
         name: RenderedImage(
             **each._asdict(), media_type=rendition.media_type, extension=rendition.extension, sha256=_digest(each.data)
@@ -184,7 +191,7 @@ async def validate_async(
     decoder: WorkerProcesses | None = None,
 ) -> ImageInfo:
     """Do what `validate` does in a thread. See `normalize_async`."""
-    return await _in_thread(partial(validate, decoder=decoder), source, policy, limiter)
+    return await _in_thread(_examined, decoder, source, policy, limiter)
 
 
 async def normalize_async(
@@ -209,12 +216,16 @@ async def normalize_async(
     """
     functions = known(checks, may_be_async=True)
     kept = _Kept(bool(functions))
-    picture = await _in_thread(partial(_made, kept, decoder), source, policy, limiter)
+    picture = await _in_thread(partial(_made, kept), decoder, source, policy, limiter)
     return await drive_async(checked(kept.data, picture, functions)) if functions else picture
 
 
 async def _in_thread(
-    work: Callable[[Any, Policy], T], source: AsyncSource, policy: Policy, limiter: anyio.CapacityLimiter | None
+    work: Callable[[WorkerProcesses | None, Any, Policy], T],
+    decoder: WorkerProcesses | None,
+    source: AsyncSource,
+    policy: Policy,
+    limiter: anyio.CapacityLimiter | None,
 ) -> T:
     """Read on the event loop what can only be read there; do everything else in a thread."""
     known: object = source
@@ -222,10 +233,16 @@ async def _in_thread(
         known = find(source)
         if known.is_async and known.chunks is not None:  # a slow client must not keep the place of others
             known = await read_async(known, policy.max_bytes)
-    async with limiter or default_limiter():
-        if isinstance(known, Found) and known.is_async:
-            known = await read_async(known, policy.max_bytes)
-        return await to_completion(partial(work, known, policy))
+    with _place(decoder):
+        async with limiter or default_limiter():
+            if isinstance(known, Found) and known.is_async:
+                known = await read_async(known, policy.max_bytes)
+            return await to_completion(partial(work, decoder, known, policy))
+
+
+def _place(decoder: WorkerProcesses | None) -> AbstractContextManager[object]:
+    """Return a block with a place in the decoder's queue, which is for those who wait for the limiter, too."""
+    return nullcontext() if decoder is None else decoder.place()
 
 
 def _digest(data: bytes) -> str:
