@@ -404,6 +404,10 @@ def tile_of(side: int) -> Item:
             "make up",
         ),
         ([isobmff.grid(1, 1, 60, 60, [])], "0 tiles"),
+        (
+            [dataclasses.replace(isobmff.grid(1, 1, 60, 60, [2]), payload=b"\1\0\0\0\0\x3c\0\x3c"), tile_of(64)],
+            "a grid of an unknown version",
+        ),
         ([Item(b"iovl", b"", [isobmff.size(9, 9)])], "an item of type b'iovl'"),
         ([Item(b"av01", b"", [isobmff.size(9, 9)])], "without its configuration"),
         ([Item(b"av01", b"", [(b"av1C", bytes(4))])], "without a size"),
@@ -421,6 +425,7 @@ def tile_of(side: int) -> Item:
         "no such tile",
         "two sizes of a grid",
         "no tiles",
+        "version of a grid",
         "overlay",
         "no configuration",
         "no size",

@@ -135,7 +135,8 @@ class _Writer:
 
     def _add_grid(self, item: Item) -> int:
         layout = Cursor(self._payload(item))
-        layout.number(1)
+        if layout.number(1):
+            raise Malformed("a grid of an unknown version")
         wide = layout.number(1) & 1
         rows, columns = layout.number(1) + 1, layout.number(1) + 1
         size = layout.number(4 if wide else 2), layout.number(4 if wide else 2)
