@@ -439,6 +439,37 @@ def test_what_does_not_make_a_picture(items: list[Item], because: str) -> None:
     check_malformed(file(*items), because, POLICY)
 
 
+@pytest.mark.parametrize(("name", "because"), [("AVIF", "another size"), ("HEIF", "without bytes")])
+def test_an_item_without_bytes(name: str, because: str) -> None:
+    """An item of no bytes is refused, and not made into one that has those of the item behind it."""
+    colour, other = item(PHOTO, name), item(PHOTO, name)
+
+    check_malformed(file(dataclasses.replace(colour, payload=b""), other, name=name), because, POLICY)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_more_properties_than_an_item_can_have(name: str) -> None:
+    """Of several properties of one type the first is kept, however many there are in however many boxes."""
+    plain = item(PHOTO, name)
+    others = [isobmff.size(1, 1), plain.properties[1], *((b"pixi", bytes([number])) for number in range(125))]
+    data = file(dataclasses.replace(plain, properties=[*plain.properties, *others], method=1), name=name)
+    expected = file(dataclasses.replace(plain, properties=[*plain.properties, (b"pixi", b"\0")]), name=name)
+
+    assert rebuild(associated_again(data, 2), POLICY) == rebuild(expected, POLICY)
+
+
+def associated_again(data: bytes, times: int) -> bytes:
+    """Return a file whose items have each of their properties so many times more."""
+    start = data.index(b"ipma") - 4
+    end = start + int.from_bytes(data[start : start + 4], "big")
+    longer = bytearray(data[:end] + data[start:end] * times + data[end:])
+    for kind in (b"meta", b"iprp"):
+        at = data.index(kind) - 4
+        length = int.from_bytes(data[at : at + 4], "big") + times * (end - start)
+        longer[at : at + 4] = length.to_bytes(4, "big")
+    return bytes(longer)
+
+
 def test_an_unknown_essential_property() -> None:
     """A property without which a picture must not be shown, and which we do not know, is a refusal."""
     strange = item(PHOTO)

@@ -129,6 +129,8 @@ class _Writer:
         if config is None:
             raise Malformed("a coded item without its configuration")
         samples = self._codec.sample_bytes(config, payload, (width, height), self._chunks)
+        if not payload:  # written, a length of 0 would mean all that follows: the bytes of other items
+            raise Malformed("an item without bytes")
         self.coded_bytes += _COPIES * samples * width * height
         self._written.append((item, payload, []))
         return len(self._written)
@@ -184,10 +186,13 @@ class _Writer:
                 _box(kind, struct.pack(f">HH{len(targets)}H", number, len(targets), *targets))
                 for kind, targets in links
             ]
-            kept = [(kind, content) for kind, content in item.properties if self._is_kept(kind, content)]
+            kept: dict[bytes, bytes] = {}
+            for kind, content in item.properties:
+                if self._is_kept(kind, content):
+                    kept.setdefault(kind, content)  # the first of each type is the one that was checked
             indices = [
                 properties.setdefault(_box(kind, content), len(properties) + 1) | (kind == self._codec.config) << 15
-                for kind, content in kept
+                for kind, content in kept.items()
             ]
             associations.append(struct.pack(f">HB{len(indices)}H", number, len(indices), *indices))
         count = len(self._written)
