@@ -76,6 +76,8 @@ def parse(argv: Sequence[str]) -> tuple[str, list[str]]:
         return name, ["-m", "pytest", *long, *(word for word in rest if word != "--long")]
     if name == "bench":
         return name, ["benchmarks", *rest]
+    if name == "mutate":
+        return name, ["tests/mutation/mutate.py", *rest]
     if name == "lint" and not rest:
         return name, []
     raise Failure("lint takes no arguments" if name == "lint" else f"no command {name!r}; see python3 run.py --help")
