@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _COPIES: Final = 2
 _OUTPUT_BYTES: Final = 8
 
+# Items are numbered and an item's properties are counted in so many bits where we write them.
+_MOST_ITEMS: Final = 0xFFFF
+_MOST_PROPERTIES: Final = 0xFF
+
 _KEPT: Final = frozenset({b"ispe", b"pixi", b"auxC"})
 _DROPPED: Final = frozenset({b"irot", b"imir", b"clap", b"pasp", b"clli", b"mdcv", b"cclv", b"amve", b"a1lx", b"colr"})
 
@@ -130,8 +134,7 @@ class _Writer:
             raise Malformed("a coded item without its configuration")
         samples = self._codec.sample_bytes(config, payload, (width, height), self._chunks)
         self.coded_bytes += _COPIES * samples * width * height
-        self._written.append((item, payload, []))
-        return len(self._written)
+        return self._append(item, payload, [])
 
     def _add_grid(self, item: Item) -> int:
         layout = Cursor(self._payload(item))
@@ -156,10 +159,16 @@ class _Writer:
             raise Malformed("tiles that do not make up the picture")
         payload = struct.pack(">BBBBII", 0, 1, rows - 1, columns - 1, *size)
         references: list[tuple[bytes, list[int]]] = []
-        self._written.append((item, payload, references))
-        number = len(self._written)
+        number = self._append(item, payload, references)
         references.append((b"dimg", [self.add(tile) for tile in numbers]))
         return number
+
+    def _append(self, item: Item, payload: bytes, references: list[tuple[bytes, list[int]]]) -> int:
+        """Take an item into the new file, and return its number there."""
+        if len(self._written) == _MOST_ITEMS or len(self._kept(item)) > _MOST_PROPERTIES:
+            raise Malformed("more items, or properties of one, than can be numbered")
+        self._written.append((item, payload, references))
+        return len(self._written)
 
     def file(self) -> bytes:
         """Return the file; item 1 is the primary one."""
@@ -178,15 +187,14 @@ class _Writer:
         for number, (item, payload, links) in enumerate(self._written, 1):
             locations.append(struct.pack(">HHHII", number, 0, 1, start, len(payload)))
             start += len(payload)
-            infos.append(_full_box(b"infe", 2, struct.pack(">HH4sx", number, 0, item.kind)))
+            infos.append(_full_box(b"infe", 0, struct.pack(">HH4sx", number, 0, item.kind)))
             references += [
                 _box(kind, struct.pack(f">HH{len(targets)}H", number, len(targets), *targets))
                 for kind, targets in links
             ]
-            kept = [(kind, content) for kind, content in item.properties if self._is_kept(kind, content)]
             indices = [
                 properties.setdefault(_box(kind, content), len(properties) + 1) | (kind == self._codec.config) << 15
-                for kind, content in kept
+                for kind, content in self._kept(item)
             ]
             associations.append(struct.pack(f">HB{len(indices)}H", number, len(indices), *indices))
         count = len(self._written)
@@ -205,9 +213,13 @@ class _Writer:
             ),
         )
 
-    def _is_kept(self, kind: bytes, content: bytes) -> bool:
-        """Tell whether the decoder needs the property."""
-        return kind in _KEPT or kind == self._codec.config or (kind == b"colr" and content[:4] == b"nclx")
+    def _kept(self, item: Item) -> list[tuple[bytes, bytes]]:
+        """Return those of an item's properties that the decoder needs."""
+        return [
+            (kind, content)
+            for kind, content in item.properties
+            if kind in _KEPT or kind == self._codec.config or (kind == b"colr" and content[:4] == b"nclx")
+        ]
 
 
 def _box(kind: bytes, *parts: bytes) -> bytes:
