@@ -43,7 +43,6 @@ class LockedFolder:
     tidy_interval = 0.0
 
     def __init__(self, root: Path, pending: str, *, durable: bool, strict: bool) -> None:
-        self._root = root
         self._live = Folder(os.path.realpath(root))
         self._pending = Folder(pending, self._live)
         self._beside = Renditions(self._live, self._pending, durable=durable)
