@@ -25,7 +25,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     rows, problems = [], 0
     for name in names or modules:
         print(f"== {name}", flush=True)
-        verdicts = mutate(name, modules[name]["tests"], again="--again" in arguments)
+        verdicts = mutate(name, modules[name], again="--again" in arguments)
         row, left, stale = compare(verdicts, explained.get(name, []))
         rows.append((name, *row))
         problems += len(left) + len(stale)
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
     return 1 if problems else 0
 
 
-def mutate(name: str, tests: list[str], *, again: bool) -> dict[Mutant, list[int]]:
+def mutate(name: str, module: dict[str, Any], *, again: bool) -> dict[Mutant, list[int]]:
     """Let mutmut try every mutant of a module, and return the exit codes of the tests."""
     home = WORK / name.replace("/", ".")
     if not again:
@@ -90,7 +90,12 @@ def mutate(name: str, tests: list[str], *, again: bool) -> dict[Mutant, list[int
         shutil.rmtree(home / folder, ignore_errors=True)
         shutil.copytree(ROOT / folder, home / folder, ignore=shutil.ignore_patterns("__pycache__"))
     source = f"src/safeupload/{name}.py"
-    settings = _SETTINGS | {"only_mutate": [source], "pytest_add_cli_args_test_selection": tests}
+    tests = [*module["tests"], *(f"--deselect={test}" for test in module.get("without", ()))]
+    settings = _SETTINGS | {
+        "only_mutate": [source],
+        "pytest_add_cli_args_test_selection": tests,
+        "process_isolation": module.get("isolation", "fork"),
+    }
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
     (home / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + "\n[tool.mutmut]\n" + lines)
     meta = home / "mutants" / f"{source}.meta"
