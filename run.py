@@ -9,6 +9,7 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   test [--long] [ARGUMENTS]      run the tests; --long runs the long explorations instead; ARGUMENTS go to pytest,
                                  paths in them are relative to the repository
   lint                           check style, format, and types
+  mutate [MODULE...]             change the code in small ways, and list what no test notices; --help tells the rest
   bench [ARGUMENTS]              measure what it all costs, beside others; --quick takes a look, --help tells the rest
 
 The first run of a command makes an environment in .venv/ from requirements/COMMAND.txt (wheels only, each checked

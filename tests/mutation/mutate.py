@@ -17,7 +17,6 @@ import difflib
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -26,6 +25,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+if sys.platform != "win32":
+    import resource
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
@@ -58,6 +60,9 @@ class Mutant(NamedTuple):
 
 def main(arguments: list[str]) -> int:
     """Mutate some modules, print a table, and return 1 if something survives that is not explained."""
+    if "--help" in arguments:
+        print((__doc__ or "").strip())
+        return 0
     modules = tomllib.loads((HERE / "modules.toml").read_text())
     names = [name for name in arguments if not name.startswith("--")]
     unknown = {*names} - modules.keys() | {word for word in arguments if word.startswith("--")} - {"--again", "--write"}
@@ -108,7 +113,7 @@ def mutate(name: str, module: dict[str, Any], *, again: bool) -> dict[Mutant, li
         [Path(sys.executable).with_name("mutmut"), "run", "--max-children=1"],
         cwd=home,
         env=os.environ | {"CI": "1"},  # which makes the property tests repeat themselves
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY)),
+        preexec_fn=_bound_memory,
         stdout=(home / "log").open("w"),
         check=True,
     )
@@ -118,6 +123,11 @@ def mutate(name: str, module: dict[str, Any], *, again: bool) -> dict[Mutant, li
     for key, code in codes.items():
         verdicts.setdefault(described[key.rpartition(".")[2]], []).append(code)
     return verdicts
+
+
+def _bound_memory() -> None:
+    if sys.platform != "win32":
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
 
 
 def describe(text: str) -> Iterator[tuple[str, Mutant]]:
