@@ -322,7 +322,7 @@ def test_a_policy_that_is_none_is_misuse() -> None:
 
 
 def test_the_field_decodes_in_workers_and_checks() -> None:
-    """Where a field is told to, as `normalize`; what a check refuses is the field's error, and its picture is stored."""
+    """As `normalize` does; what a check refuses is the field's error, and what has passed is stored."""
     asked: list[bytes] = []
 
     def check(upload: bytes, picture: safeupload.NormalizedImage) -> None:
@@ -345,7 +345,7 @@ def test_the_field_decodes_in_workers_and_checks() -> None:
     with pytest.raises(safeupload.NotChecked), uploads.replace(cleaned(upload)):
         pass
     with pytest.raises(safeupload.AsyncCallable):
-        PictureField(checks=[coroutine_check])
+        PictureField(checks=[coroutine_check])  # type: ignore[list-item]
 
 
 async def coroutine_check(upload: bytes, picture: safeupload.NormalizedImage) -> None:
