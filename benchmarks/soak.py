@@ -158,7 +158,7 @@ def served(folder: Path) -> Generator[tuple[int, int]]:
         "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'app.db'}",
         "MEDIA": str(folder / "pictures"),
         "DECODER": "processes",
-        "PYTHONPATH": str(_HERE.parent / "examples"),
+        "PYTHONPATH": os.pathsep.join((str(_HERE.parent / "examples"), os.environ.get("PYTHONPATH", ""))),
         "TMPDIR": str(folder),
     }
     with socket.create_server(("127.0.0.1", 0)) as listener, (folder / "server.log").open("wb") as log:
