@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from safeupload import (
     Uploads,
     WorkerProcesses,
     _process,
+    _render,
     _workers,
     normalize,
     normalize_async,
@@ -43,7 +44,7 @@ from safeupload import (
 )
 from safeupload._render import Shape
 from safeupload._worker import decoded_policy, encoded
-from safeupload.storage import LocalStorage
+from safeupload.storage import LocalStorage, MemoryStorage
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
@@ -72,6 +73,14 @@ def planted(data, policy, *, pictures):
         if os.fork():
             os.fork()
         time.sleep(3600)
+    elif what == "orphan":
+        if os.fork():
+            os._exit(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        time.sleep(3600)
+    elif what == "poor":
+        rendered = _worker.rendered
+        _worker.rendered = lambda *rest: map(poor, rendered(*rest))
     elif what == "memory":
         bytearray(4 << 30)
     elif what == "garbage":
@@ -97,6 +106,12 @@ def planted(data, policy, *, pictures):
     yield from work(data, policy, pictures=pictures)
     if what == "more":
         yield b"3" + bytes(1000)
+
+def poor(picture):
+    def tobytes():
+        raise MemoryError
+    picture.tobytes = tobytes
+    return picture
 
 def answers():
     return _worker.numbers[1]
@@ -198,6 +213,8 @@ FAULTS: dict[str, type[safeupload.Rejected]] = {
     "loop": DecoderTimeout,
     "sleep": DecoderTimeout,
     "memory": DecoderMemory,
+    "poor": DecoderMemory,
+    "orphan": DecoderTimeout,
     "garbage": DecoderCrashed,
     "stop": DecoderTimeout,
     "children": DecoderTimeout,
@@ -214,6 +231,7 @@ FAULTS: dict[str, type[safeupload.Rejected]] = {
 def test_a_fault_in_a_worker_is_that_picture_s(workers: WorkerProcesses, what: str) -> None:
     """Whoever sent it is refused, in time; those beside him and after him are not."""
     started = time.monotonic()
+    groups = pids(workers)
     with ThreadPoolExecutor(2) as pool:
         beside = pool.submit(normalize, plant("slow"), decoder=workers)
         with pytest.raises(FAULTS[what]):
@@ -225,6 +243,9 @@ def test_a_fault_in_a_worker_is_that_picture_s(workers: WorkerProcesses, what: s
         assert normalize(jpeg(640, 480), decoder=workers) == normalize(jpeg(640, 480))
     if Path("/proc").exists():
         assert len(children()) == 2
+        for group in set(groups) - set(pids(workers)):  # neither are children of what was ended
+            with pytest.raises(ProcessLookupError):
+                os.killpg(group, 0)
 
 
 def test_what_a_worker_says_unasked_reaches_nobody(workers: WorkerProcesses) -> None:
@@ -236,6 +257,46 @@ def test_what_a_worker_says_unasked_reaches_nobody(workers: WorkerProcesses) -> 
         time.sleep(0.1)
         assert [normalize(png(50, 70), decoder=workers) for _ in range(4)] == [normalize(png(50, 70))] * 4
         assert pids(workers) != before
+
+
+def test_who_is_busy_with_a_picture_is_not_the_worker_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding may take longer than a worker has for decoding: it waits with the next picture."""
+    encode = _render._encode
+
+    def slow(*arguments: Any) -> bytes:  # noqa: ANN401
+        time.sleep(1.5)
+        return encode(*arguments)
+
+    policy = replace(AVATAR, renditions={name: Rendition(size=(1000, 1000)) for name in ("one", "two")})
+    expected = normalize(jpeg(640, 480), policy)
+    monkeypatch.setattr(_render, "_encode", slow)
+    with WorkerProcesses(1, timeout=0.5) as workers:
+        assert normalize(jpeg(640, 480), policy, decoder=workers) == expected
+
+
+def test_a_worker_that_an_interrupt_has_lost_is_replaced(workers: WorkerProcesses) -> None:
+    """Nobody gives it back, so it gives up its place and ends."""
+    with WorkerProcesses(1) as one:
+        for _ in range(3):
+            process = one._pool.take(time.monotonic() + 1)
+            pid = process.pid
+            del process
+            normalize(jpeg(64, 48), decoder=one)
+            assert pids(one) != [pid]
+            assert not is_alive(pid)
+
+
+def test_workers_have_the_memory_that_the_policy_allows(workers: WorkerProcesses) -> None:
+    """Or a picture that it takes would be refused there: told when an `Uploads` is made, and by `normalize`."""
+    storage = MemoryStorage()
+    least = AVATAR.max_decode_bytes
+    for memory, fits in ((least, True), (least - 1, False)):
+        some = WorkerProcesses(1, memory=memory)
+        with nullcontext() if fits else pytest.raises(InvalidArgument, match="max_decode_bytes"):
+            Uploads(storage, references=lambda keys: keys, decoder=some)
+        with nullcontext() if fits else pytest.raises(InvalidArgument, match="max_decode_bytes"):
+            normalize(jpeg(64, 48), decoder=some)
+        some.close()
 
 
 @pytest.mark.parametrize("event", [select.POLLIN, select.POLLOUT], ids=["read", "write"])
