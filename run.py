@@ -9,6 +9,7 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   test [--long] [ARGUMENTS]      run the tests; --long runs the long explorations instead; ARGUMENTS go to pytest,
                                  paths in them are relative to the repository
   lint                           check style, format, and types
+  mutate [MODULE...]             change the code in small ways, and list what no test notices; --help tells the rest
   bench [ARGUMENTS]              measure what it all costs, beside others; --quick takes a look, --help tells the rest
 
 The first run of a command makes an environment in .venv/ from requirements/COMMAND.txt (wheels only, each checked
@@ -76,6 +77,8 @@ def parse(argv: Sequence[str]) -> tuple[str, list[str]]:
         return name, ["-m", "pytest", *long, *(word for word in rest if word != "--long")]
     if name == "bench":
         return name, ["benchmarks", *rest]
+    if name == "mutate":
+        return name, ["tests/mutation/mutate.py", *rest]
     if name == "lint" and not rest:
         return name, []
     raise Failure("lint takes no arguments" if name == "lint" else f"no command {name!r}; see python3 run.py --help")

@@ -81,6 +81,32 @@ def test_bad_pointer(order: str, start: int) -> None:
 
 
 @ORDERS
+def test_pointer_from_the_end(order: str) -> None:
+    """A pointer is never negative: what lies far behind the data is not looked for at its end."""
+    directory = exif.directory([Entry()], order)
+    data = exif.header(order, start=(1 << 32) - len(directory)) + directory
+
+    assert read_orientation(data) == 1
+
+
+@ORDERS
+@pytest.mark.parametrize("others", [0, 1, 11, 12, 40])
+def test_the_last_entry(order: str, others: int) -> None:
+    """However long the directory, its last entry is read and what stands behind it is not."""
+    entries = [*[Entry(tag=0x010F)] * others, Entry(value=8)]
+
+    assert read_orientation(exif.header(order) + exif.directory(entries, order)) == 8
+    assert read_orientation(exif.header(order) + exif.directory(entries, order, claimed=others)) == 1
+
+
+@ORDERS
+@pytest.mark.parametrize("claimed", [0x7FFF, 0x8000, 0xFFFF])
+def test_claims_very_many(order: str, claimed: int) -> None:
+    """No number of entries is negative."""
+    assert read_orientation(exif.header(order) + exif.directory([Entry(value=8)], order, claimed=claimed)) == 8
+
+
+@ORDERS
 def test_claims_more(order: str) -> None:
     """A directory that claims more entries than there are is read as far as it goes."""
     entries = [Entry(tag=0x010F), Entry(value=8)]

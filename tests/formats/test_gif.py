@@ -199,6 +199,25 @@ def test_frame_beyond_the_screen(left: int, top: int, expected: Rows) -> None:
     assert rows(data, info.width, info.height) == expected
 
 
+@pytest.mark.parametrize(
+    ("screen", "size", "corner"),
+    [
+        ((40_000, 3), (40_000, 1), (0, 2)),
+        ((3, 40_000), (1, 40_000), (2, 0)),
+        ((7, 7), (2, 2), (40_000, 1)),
+        ((7, 7), (2, 2), (1, 40_000)),
+    ],
+)
+def test_numbers_of_sixteen_bits(screen: tuple[int, int], size: tuple[int, int], corner: tuple[int, int]) -> None:
+    """Sizes and places of more than 32,767 are read as they are, and written so."""
+    (left, top), (width, height) = corner, size
+    found = rebuilt(gif.file(gif.screen(*screen, TABLE), gif.frame(*size, left=left, top=top, pixels=b"\1x\0")))
+
+    assert found.frame == (left, top, left + width, top + height)
+    assert found.canvas == (max(screen[0], left + width), max(screen[1], top + height))
+    assert rebuilt(found.data).canvas == size
+
+
 @pytest.mark.parametrize("size", [(0, 0), (0, 2), (2, 0), (1, 1)])
 def test_screen_without_room(size: tuple[int, int]) -> None:
     """A screen that is too small, or of no size at all, leaves the frame as it is and nothing transparent."""
@@ -383,7 +402,10 @@ def test_memory() -> None:
     needed = rebuilt(gif.file(gif.screen(7, 5, TABLE), gif.frame(7, 5))).decode_bytes(1)
     needed += render_bytes(plans(rebuilt(data), AVATAR), rebuilt(data), AVATAR)
 
+    moved = rebuilt(gif.file(gif.screen(90, 90, TABLE), gif.frame(7, 5, left=50, top=60)))
+
     assert rebuilt(data).pixel_bytes == 1
+    assert moved.decode_bytes(1) == rebuilt(data).decode_bytes(1)
     assert validate(data, replace(AVATAR, max_decode_bytes=needed)).width == 90
     with pytest.raises(TooComplex) as caught:
         validate(data, replace(AVATAR, max_decode_bytes=needed - 1))

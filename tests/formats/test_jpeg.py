@@ -1021,3 +1021,58 @@ def test_p2_long_runs(place: Callable[[bytes], bytes], unit: bytes) -> None:
         took = time.process_time() - began
 
         assert took < 0.1 + 10 * baseline  # measured: 0.7 to 1.7 times the baseline; with a quantifier, 10,000 times
+
+
+# --- numbers on each side of what they have room for
+
+
+@pytest.mark.parametrize("size", [(33_000, 8), (8, 33_000)])
+def test_sizes_of_sixteen_bits(size: tuple[int, int]) -> None:
+    """A side of more than 32,767 pixels is read as it is."""
+    assert rebuild(jpeg.join(jpeg.flat(size, [Scan((1,))], progressive=False)), AVATAR).canvas == size
+
+
+@pytest.mark.parametrize("most", [(1, 4), (4, 1), (2, 4), (4, 4)])
+def test_the_largest_sampling_factors(most: tuple[int, int]) -> None:
+    """A factor may be 4, across or down."""
+    sampling = [most, (1, 1), (1, 1)]
+
+    assert rebuild(jpeg.join(jpeg.flat((16, 16), [ONE, TWO, THREE], sampling=sampling, progressive=False)), AVATAR)
+
+
+def test_the_least_a_block_can_take() -> None:
+    """A sequential block has two bits at least; a scan of as many is taken, and one of a byte less is not."""
+    *head, scan = jpeg.flat((64, 64), [Scan((1,))], progressive=False)
+    least = scan._replace(entropy=bytes(64 * 2 // 8))
+
+    assert rebuild(jpeg.join([*head, least]), AVATAR).canvas == (64, 64)
+    check_malformed(jpeg.join([*head, least._replace(entropy=least.entropy[1:])]), "for 64 blocks")
+
+
+@pytest.mark.parametrize("length", [0, 252, 253, 254, 255, 256, 257, 509, 510, 511, 65_533])
+def test_segments_say_how_long_they_are(length: int) -> None:
+    """The two bytes behind a marker are the length of the body and of themselves."""
+    segment = module._marked(0xE0, bytes(length))
+
+    assert segment == b"\xff\xe0" + (length + 2).to_bytes(2, "big") + bytes(length)
+
+
+def test_a_profile_with_an_empty_part() -> None:
+    """A part may have no bytes."""
+    bodies = [b"ICC_PROFILE\0\1\2" + b"profile", b"ICC_PROFILE\0\2\2"]
+
+    assert rebuild(before_frame(*(Part(APP2, body) for body in bodies)), AVATAR).icc == b"profile"
+
+
+def test_what_a_coarse_decode_gets() -> None:
+    """Of a component whose AC scans are left out neither header nor bytes are there; the file ends with EOI."""
+    rebuilt = rebuild(jpeg.picture((64, 64), progressive=True, subsampling=0), AVATAR)
+    assert rebuilt.coarse_pieces is not None
+    whole = b"".join(rebuilt.coarse_pieces)
+    scans = [part for part in jpeg.split(whole) if part.marker == 0xDA]
+    fine = [part for part in scans if part.body[-3] > 0]
+
+    assert whole.endswith(b"\xff\xd9")
+    assert rebuilt.coarse_pieces[-1] == b"\xff\xd9"
+    assert sorted(part.body[1] for part in fine) == [1, 2, 3]
+    assert all(part.body[-3:] == b"\1\x3f\0" for part in fine)

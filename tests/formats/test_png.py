@@ -159,7 +159,9 @@ def test_description(kind: int, depth: int) -> None:
         (GRAY, 8, b"\0\x63", 99),
         (GRAY, 16, b"\x12\x34", 0x1234),
         (RGB, 8, b"\0\1\0\2\0\3", (1, 2, 3)),
+        (GRAY, 16, b"\x92\x34", 0x9234),
         (RGB, 16, b"\1\2\3\4\5\6", (1, 3, 5)),
+        (RGB, 16, b"\xf1\2\xf3\4\xf5\6", (0xF1, 0xF3, 0xF5)),
     ],
 )
 def test_p4_key(interlaced: bool, kind: int, depth: int, key: bytes, expected: object) -> None:  # noqa: FBT001
@@ -185,6 +187,14 @@ def test_p4_key(interlaced: bool, kind: int, depth: int, key: bytes, expected: o
 def test_p4_key_high_bits(kind: int, depth: int, key: bytes, expected: object) -> None:
     """Of a sample in tRNS only as many low bits count as the picture has."""
     assert rebuild(picture(kind, depth, Chunk(b"tRNS", key)), AVATAR).transparency == expected
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_p4_key_white(depth: int) -> None:
+    """White can be transparent in every depth."""
+    key = struct.pack(">H", (1 << depth) - 1)
+
+    assert rebuild(picture(GRAY, depth, Chunk(b"tRNS", key)), AVATAR).transparency == 255
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
@@ -438,6 +448,19 @@ def test_rows_missing(kind: int, depth: int, interlaced: bool, level: int, size:
         assert safeupload.validate(png.join([*head, Chunk(b"IDAT", zlib.compress(enough))])).width == size[0]
 
 
+@pytest.mark.parametrize(("kind", "depth"), COMBINATIONS)
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_picture_is_complete_at_its_last_byte(kind: int, depth: int, interlaced: bool) -> None:  # noqa: FBT001
+    """Whatever its width, a black picture of which one byte is missing is not whole, and with that byte it is."""
+    palette = [png.palette((0, 0, 0), (9, 9, 9))] if kind == PALETTE else []
+    for size in ((width, height) for width in range(1, 10) for height in (1, 3, 9)):
+        head = [png.header(size, kind, depth, interlaced=interlaced), *palette]
+        raw = zlib.decompress(png.pixels(size, lambda _x, _y: (0,) * SAMPLES[kind], depth, interlaced=interlaced))
+        for stream, whole in ((raw, True), (raw[:-1], False)):
+            rebuilt = rebuild(png.join([*head, Chunk(b"IDAT", zlib.compress(stream))]), AVATAR)
+            assert rebuilt.is_complete(bytes(8)) is whole
+
+
 def test_rows_counted_only_if_black(monkeypatch: pytest.MonkeyPatch) -> None:
     """A last row that is not black is proof enough; its picture is not inflated twice."""
 
@@ -540,6 +563,15 @@ def test_p2_metadata(place: Callable[[Chunk], bytes], make: Callable[[bytes], Ch
         assert rebuild(data, replace(AVATAR, max_metadata_bytes=1)).data == SMALL
     else:
         check_too_complex(data, "metadata", 99_999, replace(AVATAR, max_metadata_bytes=99_999))
+
+
+@pytest.mark.parametrize("names", [b"\0\0", b"de\0\0", b"\0Bemerkung\0", b"x\0y\0"])
+def test_p2_text_of_any_language(names: bytes) -> None:
+    """A bomb in a text is found whether or not its language and its translated keyword are given."""
+    data = png.with_metadata(Chunk(b"iTXt", b"Comment\0\1\0" + names + zlib.compress(bytes(100_000))))
+
+    assert rebuild(data, replace(AVATAR, max_metadata_bytes=100_000)).data == SMALL
+    check_too_complex(data, "metadata", 99_999, replace(AVATAR, max_metadata_bytes=99_999))
 
 
 def test_p2_metadata_adds_up() -> None:

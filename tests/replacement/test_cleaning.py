@@ -1,6 +1,7 @@
 """Settling what others have left: `recover`, what every replacement does of it by itself, and `sweep`."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -285,6 +286,78 @@ def test_sweep_removes_what_nobody_knows_of(world: World) -> None:
     assert world.uploads().sweep(min_age=0).removed == ()
 
 
+def test_a_sweep_counts(world: World) -> None:
+    """Several files of each kind are counted each; what it has removed is told, and how long it took."""
+    for _ in range(4):
+        world.file(named=True)
+    for _ in range(2):
+        world.leave()
+    gone = {world.file() for _ in range(2)}
+
+    report = world.uploads().sweep(min_age=0)
+
+    assert (report.examined, report.referenced, report.marked) == (8, 4, 2)
+    (told,) = world.events
+    assert set(report.removed) == gone == set(told.keys)
+    assert 0 <= told.seconds < 10
+    for _ in range(2):
+        world.file()
+    assert world.uploads().sweep().young == 2
+
+
+def test_young_and_old_files_are_looked_at_to_the_end() -> None:
+    """A storage of several batches is swept as a whole, wherever in it the unnamed files are."""
+    world = World()
+    first = {world.file() for _ in range(2)}
+    for _ in range(_FILES):
+        world.file(named=True)
+    last = {world.file() for _ in range(2)}
+
+    assert set(world.uploads().sweep(min_age=0).removed) == first | last
+
+
+def test_marks_are_listed_seldom() -> None:
+    """A listing costs as much as the storage is large, so it is made for many unnamed files at once."""
+    world = World()
+    listed = 0
+    marks = world.storage.marks
+
+    def counting() -> Iterator[MarkName]:
+        nonlocal listed
+        listed += 1
+        found: Iterator[MarkName] = marks()
+        return found
+
+    for _ in range(2 * _FILES):
+        world.file(named=True)
+    unnamed = [world.file() for _ in range(_FILES)]
+    world.storage.marks = counting
+    world.rows |= {*unnamed}
+    world.uploads().sweep(min_age=0)
+    assert listed == 0
+    world.rows -= {*unnamed}
+    world.uploads().sweep(min_age=0, dry_run=True)
+    assert listed == 2  # once for all that are unnamed, and once more before they are removed
+
+
+def test_a_sweep_that_is_cancelled_stops_before_it_removes() -> None:
+    """Its looks and questions are not shielded: whoever gives up a sweep of a large store does not wait for it."""
+    world = World()
+    for _ in range(3):
+        world.file(named=True)
+    world.file()
+    flow = sweep(world.storage, world.used, Observer(None), 0, 10, dry_run=False, force=False)
+    call = next(flow)
+    shielded = []
+    with contextlib.suppress(StopIteration):
+        while True:
+            shielded.append((getattr(call.function, "func", call.function).__name__, call.shielded))
+            call = flow.send(call.function())
+    looks = {name for name, value in shielded if not value}
+    assert {"_some", "_marked", "used"} <= looks
+    assert {name for name, value in shielded if value} == {"_latest", "remove"}
+
+
 def test_sweep_leaves_young_files_alone(world: World) -> None:
     """By default those of the last day."""
     world.file(named=True)
@@ -439,7 +512,7 @@ def test_a_file_that_is_released_meanwhile_is_retained() -> None:
         assert old in world.stored()
 
 
-def test_what_cannot_be_removed_is_told_and_left() -> None:
+def test_what_cannot_be_removed_is_told_and_left(caplog: pytest.LogCaptureFixture) -> None:
     """One stubborn file keeps no other from being removed; its mark stays for the next time."""
     stubborn = ""
 
@@ -466,12 +539,15 @@ def test_what_cannot_be_removed_is_told_and_left() -> None:
     assert [name.key for name in world.marks()] == [stubborn]
     assert [event.name for event in world.events] == ["failed", "recovered"]
     world.storage._marks.clear()
+    world.events.clear()
     assert world.uploads().sweep(min_age=0).failed == (stubborn,)
+    assert [(event.name, event.keys) for event in world.events] == [("failed", (stubborn,)), ("swept", ())]
+    assert "no" in caplog.text.splitlines()[-1]  # the reason, behind its traceback
     stubborn = ""
     assert len(world.uploads().sweep(min_age=0).removed) == 1
 
 
-def test_a_mark_that_cannot_be_opened_keeps_no_other_from_being_settled() -> None:
+def test_a_mark_that_cannot_be_opened_keeps_no_other_from_being_settled(caplog: pytest.LogCaptureFixture) -> None:
     """It counts as failed."""
     locked = ""
 
@@ -485,6 +561,7 @@ def test_a_mark_that_cannot_be_opened_keeps_no_other_from_being_settled() -> Non
     locked, other = world.leave(), world.leave()
 
     assert world.uploads().recover(min_age=0) == RecoveryReport(removed=(other,), failed=(locked,))
+    assert "permission denied" in caplog.text
 
 
 def test_progress_is_told() -> None:

@@ -75,6 +75,26 @@ def test_marks_are_told_by_their_names(retain: int) -> None:
     assert old_mark(old.key, retain).name != old.name
 
 
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_marks_tell_their_leases(retain: int, lease: int) -> None:
+    """A mark that is held by a lease says for how long, whether its file is new or old."""
+    new, old = new_mark(lease), old_mark(new_key(), retain, lease)
+
+    assert parse_mark(new.name) == new
+    assert parse_mark(old.name) == old
+    assert (new.lease, old.lease) == (lease, lease)
+    assert parse_mark(old.name, 7.5) == old
+    assert getattr(parse_mark(old.name, 7.5), "dated", None) == 7.5
+
+
+def test_marks_that_are_held_by_locks_say_nothing_of_leases() -> None:
+    """Nor of how long they retain, where that is not at all: those names are what every version has understood."""
+    new, old = new_mark(), old_mark(new_key(), 0)
+
+    assert (new.name, new.lease, old.lease) == (new.key, 0, 0)
+    assert re.fullmatch(rf"~{re.escape(old.key)}~[0-9a-f]{{16}}", old.name)
+
+
 # --- the table of states ---
 
 

@@ -73,6 +73,90 @@ def test_processes_open_fresh_folders_at_once(tmp_path: Path) -> None:
         assert len(list(LocalStorage(tmp_path / f"{number}/pictures").keys())) == 3
 
 
+@pytest.mark.parametrize("lease", [None, 60])
+def test_what_is_ours_alone_is_closed_to_others(tmp_path: Path, lease: int | None) -> None:
+    """Whatever the umask, only the owner can read or write the marks and what tells how they are held."""
+    before = os.umask(0)
+    try:
+        LocalStorage(tmp_path / "pictures", lease=lease)
+    finally:
+        os.umask(before)
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "pictures").iterdir()}
+    assert modes.pop(".pending") == 0o700
+    assert modes.pop(".mode") == (0o700 if lease is None else 0o600)
+    assert all(mode & 0o077 == 0 for mode in modes.values())
+
+
+def test_a_probe_that_cannot_be_removed_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder is opened, and is the same storage for whoever comes next."""
+    rmdir = os.rmdir
+
+    def failing(path: Any, **options: Any) -> None:  # noqa: ANN401
+        if ".probe" in str(path):
+            raise PermissionError(errno.EACCES, "no")
+        rmdir(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", failing)
+    key = saved(LocalStorage(tmp_path)).name.key
+    monkeypatch.undo()
+
+    assert any(path.name.startswith(".probe") for path in tmp_path.iterdir())
+    assert list(LocalStorage(tmp_path).keys()) == [key]
+
+
+def test_what_a_crash_of_the_trial_leaves_are_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`recover` knows their names, and drops them: one after the other, since they are one file under one lock."""
+    storage = LocalStorage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "unlink", lambda self, name: None)
+        LocalStorage(tmp_path)
+    names = list(storage.marks())
+
+    assert len(names) == len(marks_in(tmp_path)) == 2
+    assert len({name.key for name in names}) == 1
+    assert [name.retain for name in names] == [0, 0]
+    for left in (1, 0):
+        Uploads(storage, references=lambda keys: []).recover(min_age=0)
+        assert len(marks_in(tmp_path)) == left
+
+
+def test_a_removal_that_is_not_synced_keeps_its_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With "strict" the mark goes when the removal is on the disk: else the file could come back without one."""
+    storage = LocalStorage(tmp_path, durability="strict")
+    marks = [saved(storage), saved(storage)]
+    held = [mark for name in storage.marks() if (mark := storage.seize(name, float("inf")))]
+
+    def failing(self: Descriptor) -> None:
+        raise OSError(errno.EIO, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "sync", failing)
+        failures = storage.settle(held, [])
+
+    assert {failure.key for failure in failures} == {mark.name.key for mark in marks}
+    assert {name.key for name in storage.marks()} == {mark.name.key for mark in marks}
+
+
+def test_a_descriptor_is_closed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second time could close a file of another thread."""
+    storage = LocalStorage(tmp_path)
+    key = saved(storage).name.key
+    close = os.close
+    errors: list[OSError] = []
+
+    def closing(number: int) -> None:
+        try:
+            close(number)
+        except OSError as error:
+            errors.append(error)
+            raise
+
+    monkeypatch.setattr(os, "close", closing)
+    assert storage.read(key) == b"picture"
+    assert errors == []
+
+
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EMFILE], ids=errno.errorcode.get)
 def test_a_fault_while_opening_is_not_taken_for_a_lack_of_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int

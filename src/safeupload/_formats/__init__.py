@@ -37,16 +37,16 @@ _FORMATS: Final[tuple[_Format, ...]] = (jpeg, png, gif, webp, avif, heif)
 
 # What else people upload, so that they are told what it is and not that it is no picture.
 _KNOWN: Final = (
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (0, b"BM", "BMP"),
-    (0, b"8BPS", "PSD"),
-    (0, b"\0\0\1\0", "ICO"),
-    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (0, b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (0, b"<svg", "SVG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"BM", "BMP"),
+    (b"8BPS", "PSD"),
+    (b"\0\0\1\0", "ICO"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"<svg", "SVG"),
 )
 _HEAD: Final = 64
 
@@ -60,7 +60,7 @@ def rebuild(data: bytes, policy: Policy) -> Rebuilt:
     head = data[:_HEAD]
     found = next((module for module in _FORMATS if module.recognise(head)), None)
     if found is None:
-        name = next((name for start, magic, name in _KNOWN if head.startswith(magic, start)), None)
+        name = next((name for magic, name in _KNOWN if head.startswith(magic)), None)
         if name is None:
             raise NotAnImage
         raise FormatNotAllowed(name, policy.formats)

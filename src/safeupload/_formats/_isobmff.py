@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _COPIES: Final = 2
 _OUTPUT_BYTES: Final = 8
 
+# Items are numbered in so many bits where we write them.
+_MOST_ITEMS: Final = 0xFFFF
+
 _KEPT: Final = (b"ispe", b"pixi", b"auxC", b"colrnclx")
 _DROPPED: Final = frozenset({b"irot", b"imir", b"clap", b"pasp", b"clli", b"mdcv", b"cclv", b"amve", b"a1lx", b"colr"})
 
@@ -134,8 +137,7 @@ class _Writer:
         if not payload:  # written, a length of 0 would mean all that follows: the bytes of other items
             raise Malformed("an item without bytes")
         self.coded_bytes += _COPIES * samples * width * height
-        self._written.append((item, payload, []))
-        return len(self._written)
+        return self._append(item, payload, [])
 
     def _add_grid(self, item: Item) -> int:
         layout = Cursor(self._payload(item))
@@ -161,10 +163,16 @@ class _Writer:
             raise Malformed("tiles that do not make up the picture")
         payload = struct.pack(">BBBBII", 0, 1, rows - 1, columns - 1, *size)
         references: list[tuple[bytes, list[int]]] = []
-        self._written.append((item, payload, references))
-        number = len(self._written)
+        number = self._append(item, payload, references)
         references.append((b"dimg", [self.add(tile) for tile in numbers]))
         return number
+
+    def _append(self, item: Item, payload: bytes, references: list[tuple[bytes, list[int]]]) -> int:
+        """Take an item into the new file, and return its number there."""
+        if len(self._written) == _MOST_ITEMS:
+            raise Malformed("more items than can be numbered")
+        self._written.append((item, payload, references))
+        return len(self._written)
 
     def file(self) -> bytes:
         """Return the file; item 1 is the primary one."""
@@ -183,7 +191,7 @@ class _Writer:
         for number, (item, payload, links) in enumerate(self._written, 1):
             locations.append(struct.pack(">HHHII", number, 0, 1, start, len(payload)))
             start += len(payload)
-            infos.append(_full_box(b"infe", 2, struct.pack(">HH4sx", number, 0, item.kind)))
+            infos.append(_full_box(b"infe", 0, struct.pack(">HH4sx", number, 0, item.kind)))
             references += [
                 _box(kind, struct.pack(f">HH{len(targets)}H", number, len(targets), *targets))
                 for kind, targets in links

@@ -71,7 +71,7 @@ def rebuild(data: bytes, policy: Policy) -> Rebuilt:
         ],
         pixel_bytes=1,
         transparency=transparent,
-        animated=reader.count_frames() > 0,
+        animated=reader.has_more_frames(),
         has_alpha=transparent is not None or (width, height) != canvas,
     )
 
@@ -130,16 +130,16 @@ class _Reader:
                 transparent = control[4] if control[1] & 1 else None
             self.skip_blocks()
 
-    def count_frames(self) -> int:
-        """Return how many frames follow; what is broken behind the first frame ends the count and harms nobody."""
-        count = 0
+    def has_more_frames(self) -> bool:
+        """Go through the frames that follow, if any; what is broken behind the first one harms nobody."""
+        found = False
         try:
             while True:
                 self.skip_to_frame()
-                count += 1
+                found = True
                 *_, flags = self.unpack("<x4HB")
                 self.colour_table(flags)
                 self.unpack("B")
                 self.skip_blocks()
         except Malformed:
-            return count
+            return found

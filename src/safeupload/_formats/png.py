@@ -36,7 +36,6 @@ _PASSES: Final = (  # of Adam7: first column and row, and the steps between them
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
 )  # fmt: skip
 _COUNTED_AT_A_TIME: Final = 1 << 20
-_MAX_LENGTH: Final = (1 << 31) - 1
 _CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _ENTRIES: Final = 256
 
@@ -105,7 +104,7 @@ def _chunks(data: bytes, policy: Policy) -> Iterator[tuple[bytes, memoryview]]:
         allowance.take()
         length, name = struct.unpack_from(">I4s", data, position)
         end = position + 8 + length
-        if length > _MAX_LENGTH or end + 4 > len(data) or not name.isalpha():
+        if end + 4 > len(data) or not name.isalpha():
             raise Malformed(f"chunk {name!r} of length {length} at {position}")
         if name in _CRITICAL or name == b"tRNS":
             (crc,) = struct.unpack_from(">I", data, end)

@@ -43,7 +43,6 @@ class LockedFolder:
     tidy_interval = 0.0
 
     def __init__(self, root: Path, pending: str, *, durable: bool, strict: bool) -> None:
-        self._root = root
         self._live = Folder(os.path.realpath(root))
         self._pending = Folder(pending, self._live)
         self._beside = Renditions(self._live, self._pending, durable=durable)
@@ -147,8 +146,8 @@ class LockedFolder:
         """
         Try what the promises rest on: that a lock keeps others out, and that a file can have two names.
 
-        A process that dies meanwhile leaves two marks of a key that never was; the next `recover` drops them. One that
-        recovers just now may take them away, hence several tries.
+        A process that dies meanwhile leaves two marks of a key that never was. They are one file, under one lock, so
+        `recover` drops them one at a time. One that recovers just now may take them away, hence several tries.
         """
         with reporting("open the storage"):
             return any(self._keeps_promises() for _ in range(_TRIES))
