@@ -117,7 +117,7 @@ class Process:
 
     def ask(self, data: bytes, policy: Policy, shapes: Sequence[Shape], *, pictures: bool) -> Generator[Image.Image]:
         """
-        Let a process that has come up decode an upload; yield the pictures that it makes, of the shapes that were planned.
+        Let a process that has come up decode an upload; yield the pictures that it makes, of the planned shapes.
 
         Only pixels come back, as many as there must be: whatever the process has become, it can answer nothing else.
         Unless the answer is complete, the process is ended.
