@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from measure import MB
+from processes import family, resident, wait_for_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -116,35 +117,16 @@ def _served(setup: str, *, limited: bool) -> Generator[tuple[int, Callable[[], l
         fds = [] if server == "granian" else [listener.fileno()]
         process = subprocess.Popen(command, env=environment, pass_fds=fds, cwd=folder, start_new_session=True)
         try:
-            _await(process, port)
-            yield port, lambda: _family(process.pid), Path(folder)
+            wait_for_answer(process, port)
+            yield port, lambda: family(process.pid), Path(folder)
         finally:
             process.terminate()
             process.wait()
 
 
-def _await(process: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until the server answers."""
-    for _ in range(400):
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as client:
-            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            if client.recv(10):
-                return
-        time.sleep(0.05)
-    raise SystemExit("the server does not answer")
-
-
-def _family(pid: int) -> list[int]:
-    """Return the process and those that it has started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(member for child in children for member in _family(int(child)))]
-
-
 def _measure(port: int, pids: list[int], folder: Path, size: int, setup: str, *, limited: bool, chunked: bool) -> Row:
     """Send one body, and watch the server."""
-    before = [_resident(pid) for pid in pids]
+    before = [resident(pid) for pid in pids]
     for pid in pids:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
     disk, done = [0], threading.Event()
@@ -161,16 +143,8 @@ def _measure(port: int, pids: list[int], folder: Path, size: int, setup: str, *,
     time.sleep(0.2)
     done.set()
     watcher.join()
-    memory = max(_resident(pid, "VmHWM") - start for pid, start in zip(pids, before, strict=True))
+    memory = max(resident(pid, "VmHWM") - start for pid, start in zip(pids, before, strict=True))
     return Row(setup, limited, chunked, sent, max(disk), memory, status, seconds)
-
-
-def _resident(pid: int, name: str = "VmRSS") -> int:
-    """Return a process's memory in bytes, now or (VmHWM) at most."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
-    raise SystemExit(f"no {name}; this needs Linux")
 
 
 def _temporary(pid: int, folder: Path) -> int:

@@ -110,7 +110,7 @@ class World:
                 chance = self.die.random()
                 if chance > 1 - self.faults / 3:
                     raise Crash
-                fails = call.of_storage and chance < self.faults and getattr(function, "__name__", "") not in SURE
+                fails = call.limiter and chance < self.faults and getattr(function, "__name__", "") not in SURE
                 try:
                     value = self.make(flow, call.function, fails=fails)
                 except BaseException as error:  # noqa: BLE001 - the flow decides

@@ -23,6 +23,8 @@ EXAMPLES: list[SafeUploadError] = [
     errors.DecoderCrashed(),
     errors.DecoderTimeout(),
     errors.DecoderMemory(),
+    errors.CheckFailed("There is a virus in it."),
+    errors.CheckUnavailable("a check could not tell: TimeoutError()"),
     errors.DecoderUnavailable("100 uploads wait for a worker already"),
     errors.InvalidPolicy("size: expected a tuple"),
     errors.UnsupportedSource("cannot read bytes from a str"),
@@ -36,6 +38,8 @@ EXAMPLES: list[SafeUploadError] = [
     errors.InvalidArgument("limit: expected a number"),
     errors.FolderNotOwned("a folder of somebody's"),
     errors.InvalidReferences("references must return an iterable"),
+    errors.InvalidCheck("it returned False"),
+    errors.NotChecked(),
     errors.AsyncCallable("use AsyncUploads"),
     errors.IllegalTransition("committed", "abort()"),
     errors.NewKeyReleased(),
@@ -46,7 +50,7 @@ EXAMPLES: list[SafeUploadError] = [
 ]
 NAMES = [type(error).__name__ for error in EXAMPLES]
 CLASSES = [member for _, member in inspect.getmembers(errors, inspect.isclass) if issubclass(member, SafeUploadError)]
-FAMILIES = [errors.SafeUploadError, errors.Rejected, errors.Misuse]
+FAMILIES = [errors.SafeUploadError, errors.Rejected, errors.Unavailable, errors.Misuse]
 
 
 def test_there_is_an_example_of_every_error() -> None:
@@ -75,6 +79,8 @@ def test_codes_are_unique_and_snake_case() -> None:
         ("DecoderCrashed", "decoder_crashed", 422),
         ("DecoderTimeout", "decoder_timeout", 422),
         ("DecoderMemory", "decoder_memory", 413),
+        ("CheckFailed", "check_failed", 422),
+        ("CheckUnavailable", "check_unavailable", 503),
         ("DecoderUnavailable", "decoder_unavailable", 503),
         ("InvalidPolicy", "invalid_policy", 500),
         ("UnsupportedSource", "unsupported_source", 500),
@@ -88,6 +94,8 @@ def test_codes_are_unique_and_snake_case() -> None:
         ("InvalidArgument", "invalid_argument", 500),
         ("FolderNotOwned", "folder_not_owned", 500),
         ("InvalidReferences", "invalid_references", 500),
+        ("InvalidCheck", "invalid_check", 500),
+        ("NotChecked", "not_checked", 500),
         ("AsyncCallable", "async_callable", 500),
         ("IllegalTransition", "illegal_transition", 500),
         ("NewKeyReleased", "new_key_released", 500),

@@ -4,13 +4,14 @@ import asyncio
 import gc
 import json
 import os
-import selectors
+import select
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,11 +35,13 @@ from safeupload import (
     TooComplex,
     Uploads,
     WorkerProcesses,
+    _process,
     _workers,
     normalize,
     normalize_async,
     validate,
 )
+from safeupload._render import Shape
 from safeupload._worker import decoded_policy, encoded
 from safeupload.storage import LocalStorage
 
@@ -48,9 +51,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 PLANTED = """\
 import json, sys
 sys.path[:] = json.loads(sys.argv.pop(1))
-import ctypes, os, time
+import ctypes, os, signal, time
 from safeupload import _worker
-work, send = _worker.answer, _worker._send
+work = _worker.answer
 
 def planted(data, policy, *, pictures):
     what = data.partition(b"PLANT:")[2][:8].rstrip(b".").decode()
@@ -63,27 +66,37 @@ def planted(data, policy, *, pictures):
             pass
     elif what == "sleep":
         time.sleep(3600)
+    elif what == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif what == "children":
+        if os.fork():
+            os.fork()
+        time.sleep(3600)
     elif what == "memory":
         bytearray(4 << 30)
     elif what == "garbage":
-        return [os.urandom(1000)]
+        yield os.urandom(1000)
     elif what == "other":
-        return [_worker.ANSWER.pack(0, 7)]
-    elif what == "huge":
-        return [_worker.ANSWER.pack(0, 1), _worker.LENGTH.pack(1 << 40)]
+        yield bytes([7])
+    elif what == "alpha":
+        yield b"4"
+        yield bytes(4 * 300 * 300)
+    elif what == "none":
+        yield b"D"
+        return
+    elif what == "twice":
+        yield from list(work(data, policy, pictures=pictures))[:-1]
     elif what == "half":
-        parts = work(data, policy, pictures=pictures)
-        os.write(answers(), b"".join(parts)[:-100])
+        os.write(answers(), b"".join(work(data, policy, pictures=pictures))[:-100])
         os._exit(0)
     elif what == "stuck":
-        parts = work(data, policy, pictures=pictures)
-        os.write(answers(), b"".join(parts)[:-100])
+        os.write(answers(), b"".join(work(data, policy, pictures=pictures))[:-100])
         time.sleep(3600)
-    elif what == "picture":
-        return [_worker.ANSWER.pack(0, 1), _worker.LENGTH.pack(len(data)), data]
     elif what == "slow":
         time.sleep(0.3)
-    return work(data, policy, pictures=pictures)
+    yield from work(data, policy, pictures=pictures)
+    if what == "more":
+        yield b"3" + bytes(1000)
 
 def answers():
     return _worker.numbers[1]
@@ -114,10 +127,15 @@ def plant(what: str, picture: bytes | None = None) -> bytes:
     return insert_comment(jpeg(640, 480) if picture is None else picture, b"PLANT:" + what.encode() + b"." * 10)
 
 
+def pids(workers: WorkerProcesses) -> list[int]:
+    """Return the numbers of the processes that there are."""
+    return sorted(process.pid for process in workers._pool._all)
+
+
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> Generator[WorkerProcesses]:
     """Give two workers in which faults can be planted."""
-    monkeypatch.setattr(_workers, "_MAIN", PLANTED)
+    monkeypatch.setattr(_process, "_MAIN", PLANTED)
     with WorkerProcesses(2, timeout=2) as workers:
         yield workers
 
@@ -181,11 +199,14 @@ FAULTS: dict[str, type[safeupload.Rejected]] = {
     "sleep": DecoderTimeout,
     "memory": DecoderMemory,
     "garbage": DecoderCrashed,
+    "stop": DecoderTimeout,
+    "children": DecoderTimeout,
     "other": DecoderCrashed,
-    "huge": DecoderCrashed,
+    "alpha": DecoderCrashed,
+    "none": DecoderCrashed,
+    "twice": DecoderCrashed,
     "half": DecoderCrashed,
     "stuck": DecoderTimeout,
-    "picture": DecoderCrashed,
 }
 
 
@@ -206,7 +227,18 @@ def test_a_fault_in_a_worker_is_that_picture_s(workers: WorkerProcesses, what: s
         assert len(children()) == 2
 
 
-@pytest.mark.parametrize("event", [selectors.EVENT_READ, selectors.EVENT_WRITE], ids=["read", "write"])
+def test_what_a_worker_says_unasked_reaches_nobody(workers: WorkerProcesses) -> None:
+    """Bytes behind an answer are not the beginning of the next one: such a worker is not asked again."""
+    for _ in range(3):
+        before = pids(workers)
+        made = normalize(plant("more"), decoder=workers)
+        assert made.sha256 == normalize(jpeg(640, 480)).sha256
+        time.sleep(0.1)
+        assert [normalize(png(50, 70), decoder=workers) for _ in range(4)] == [normalize(png(50, 70))] * 4
+        assert pids(workers) != before
+
+
+@pytest.mark.parametrize("event", [select.POLLIN, select.POLLOUT], ids=["read", "write"])
 def test_p2_who_waits_for_a_worker_gives_up_in_time(event: int) -> None:
     """By its own clock: that a worker is ended by the kernel later on is for one whose application is gone."""
     readable, writable = os.pipe()
@@ -215,10 +247,10 @@ def test_p2_who_waits_for_a_worker_gives_up_in_time(event: int) -> None:
         with suppress(BlockingIOError):
             while True:
                 os.write(writable, bytes(1 << 16))
-        waited = os.pipe() if event == selectors.EVENT_READ else (readable, writable)
+        waited = os.pipe() if event == select.POLLIN else (readable, writable)
         started = time.monotonic()
         with pytest.raises(TimeoutError):
-            _workers._wait(waited[event == selectors.EVENT_WRITE], event, started + 0.2)
+            _process._wait(waited[event == select.POLLOUT], event, started + 0.2)
         assert 0.19 < time.monotonic() - started < 2
     finally:
         for number in {readable, writable, *waited}:
@@ -228,10 +260,9 @@ def test_p2_who_waits_for_a_worker_gives_up_in_time(event: int) -> None:
 def test_a_worker_that_dies_with_nothing_to_do_is_replaced(workers: WorkerProcesses) -> None:
     """Nobody is told, since nobody is to blame."""
     normalize(jpeg(64, 48), decoder=workers)
-    for worker in workers._pool.workers:
-        assert worker._process is not None
-        worker._process.kill()
-        worker._process.wait()
+    for process in workers._pool._all:
+        process._process.kill()
+        process._process.wait()
     for _ in range(4):
         normalize(jpeg(64, 48), decoder=workers)
 
@@ -241,9 +272,7 @@ def test_a_worker_is_replaced_after_a_while() -> None:
     with WorkerProcesses(1, pictures=3) as workers:
         seen = []
         for _ in range(7):
-            process = workers._pool.workers[0]._process
-            assert process is not None
-            seen.append(process.pid)
+            seen += pids(workers)
             normalize(jpeg(64, 48), decoder=workers)
     assert [seen.count(each) for each in dict.fromkeys(seen)] == [3, 3, 1]
 
@@ -253,7 +282,7 @@ def test_the_queue_is_bounded(workers: WorkerProcesses) -> None:
     workers._waiting = 1
     with ThreadPoolExecutor(3) as pool:
         made = [pool.submit(normalize, plant("slow"), decoder=workers) for _ in range(3)]
-        while workers._pool.busy < 3:
+        while workers._taken < 3:
             time.sleep(0.001)
         with pytest.raises(DecoderUnavailable, match="1 uploads wait") as caught:
             normalize(jpeg(64, 48), decoder=workers)
@@ -265,17 +294,189 @@ def test_the_queue_is_bounded(workers: WorkerProcesses) -> None:
 def test_a_worker_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither is the picture to blame for that."""
     for main in ("raise SystemExit(1)", "import nonsense"):
-        monkeypatch.setattr(_workers, "_MAIN", main)
+        monkeypatch.setattr(_process, "_MAIN", main)
         with WorkerProcesses(1) as workers, pytest.raises(DecoderUnavailable, match="did not start"):
             normalize(jpeg(64, 48), decoder=workers)
     monkeypatch.setattr(sys, "executable", "/nonexistent")
     with pytest.raises(DecoderUnavailable, match="could not start"):
         WorkerProcesses(1).start()
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(InvalidArgument, match="executable"):
+        WorkerProcesses(1)
+
+
+def test_a_worker_that_hangs_or_talks_when_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up in time, ended, and the picture is not to blame."""
+    monkeypatch.setattr(_process, "START", 0.5)
+    for main in ("import time; time.sleep(3600)", "print('hello', flush=True); import time; time.sleep(3600)"):
+        monkeypatch.setattr(_process, "_MAIN", main)
+        before = children()
+        with WorkerProcesses(1) as workers, pytest.raises(DecoderUnavailable, match="did not start"):
+            normalize(jpeg(64, 48), decoder=workers)
+        assert children() == before
+
+
+def test_nobody_waits_for_ever(workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload whose turn does not come is a 503 when others would have given it up."""
+    monkeypatch.setattr(_workers, "_PATIENCE", 0.2)
+    with WorkerProcesses(1, timeout=3) as one, ThreadPoolExecutor(1) as pool:
+        at_work = pool.submit(normalize, plant("sleep"), decoder=one)
+        while not one._pool._all or one._pool._idle:
+            time.sleep(0.001)
+        with pytest.raises(DecoderUnavailable, match="was free"):
+            normalize(jpeg(64, 48), decoder=one)
+        assert isinstance(at_work.exception(), DecoderTimeout)
+        monkeypatch.undo()
+        normalize(jpeg(64, 48), decoder=one)
+
+
+def test_who_waits_when_it_is_closed_is_told(workers: WorkerProcesses) -> None:
+    """At once, and what is used afterwards works."""
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(normalize, plant("sleep"), decoder=workers) for _ in range(4)]
+        while workers._taken < 4:
+            time.sleep(0.001)
+        time.sleep(0.2)
+        started = time.monotonic()
+        workers.close()
+        assert [type(each.exception()) for each in waiting] == [DecoderUnavailable] * 4
+        assert time.monotonic() - started < 1.5
+    normalize(jpeg(64, 48), decoder=workers)
+
+
+def test_closing_beside_uploads_loses_no_thread() -> None:
+    """However they meet: each upload ends, with a picture or by being told, and nothing is left."""
+    workers = WorkerProcesses(2)
+    expected = normalize(jpeg(64, 48))
+    ended = time.monotonic() + 3
+    before = children()
+
+    def user(_: int) -> int:
+        made = 0
+        while time.monotonic() < ended:
+            with suppress(DecoderUnavailable):
+                assert normalize(jpeg(64, 48), decoder=workers) == expected
+                made += 1
+        return made
+
+    with ThreadPoolExecutor(4) as pool:
+        made = pool.map(user, range(4))
+        while time.monotonic() < ended:
+            time.sleep(0.5)
+            workers.close()
+        assert sum(made)
+    workers.close()
+    assert children() == before
+
+
+def test_the_queue_of_the_event_loop_is_bounded_too(workers: WorkerProcesses) -> None:
+    """Those who wait for the limiter count: what is too much is told so at once."""
+    workers._waiting = 2
+
+    async def main() -> list[str]:
+        told: list[str] = []
+
+        async def upload() -> None:
+            try:
+                await normalize_async(plant("slow"), decoder=workers, limiter=limiter)
+            except DecoderUnavailable:
+                told.append("503")
+            else:
+                told.append("picture")
+
+        limiter = anyio.CapacityLimiter(1)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(upload)
+        return told
+
+    assert sorted(asyncio.run(main())) == ["503"] * 16 + ["picture"] * 4
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs the limits of Linux")
+def test_the_application_needs_no_descriptor_of_its_own(workers: WorkerProcesses) -> None:
+    """With none left, workers that there are go on, and one that cannot be started is a 503."""
+    script = """if True:
+        import os, resource, sys
+        sys.path.insert(0, sys.argv[1])
+        from builders.pictures import jpeg
+        from safeupload import DecoderUnavailable, WorkerProcesses, normalize
+        upload, workers = jpeg(64, 48), WorkerProcesses(1)
+        normalize(upload, decoder=workers)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        try:
+            while True:
+                os.dup(0)
+        except OSError:
+            pass
+        normalize(upload, decoder=workers)
+        workers.close()
+        for number in range(3, 64):
+            try:
+                os.close(number)
+            except OSError:
+                pass
+        normalize(upload, decoder=workers)
+        for _ in range(64):
+            try:
+                os.dup(0)
+            except OSError:
+                break
+        other = WorkerProcesses(1)
+        try:
+            normalize(upload, decoder=other)
+        except DecoderUnavailable as error:
+            print(error)
+    """
+    tests = str(Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", script, tests], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "could not start a worker" in done.stdout
+
+
+@pytest.mark.parametrize("how", ["blocked", "ignored"])
+def test_the_application_s_signals_do_not_reach_a_worker(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it blocks or ignores still ends a worker that is at work too long, and what would end it does not."""
+    numbers = {signal.SIGALRM, signal.SIGXCPU}
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        if how == "blocked":
+            signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        else:
+            for number in numbers:
+                signal.signal(number, signal.SIG_IGN)
+        monkeypatch.setattr(_process, "_MAIN", PLANTED)
+        workers = WorkerProcesses(1, timeout=1)
+        workers.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    with workers:
+        normalize(jpeg(64, 48), decoder=workers)
+        (pid,) = pids(workers)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(pid, number)
+        normalize(jpeg(64, 48), decoder=workers)
+        assert pids(workers) == [pid]
+        lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        mask = sum(1 << (number - 1) for number in numbers)
+        assert int(lines["SigBlk"], 16) & mask == 0
+        assert int(lines["SigIgn"], 16) & mask == 0
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"processes": 0}, {"processes": True}, {"memory": 1}, {"timeout": 0}, {"pictures": 0}, {"waiting": -1}],
+    [
+        {"processes": 0},
+        {"processes": True},
+        {"memory": 1},
+        {"memory": 1 << 47},
+        {"timeout": 0},
+        {"timeout": 100_000},
+        {"pictures": 0},
+        {"waiting": -1},
+    ],
     ids=repr,
 )
 def test_settings_that_cannot_work(arguments: dict[str, Any]) -> None:
@@ -311,7 +512,9 @@ def telling(data, policy, *, pictures):
         "size": resource.getrlimit(resource.RLIMIT_FSIZE)[1],
         "session": os.getsid(0) == os.getpid(),
     }
-    return [_worker.ANSWER.pack(0, 1), _worker.LENGTH.pack(len(json.dumps(what))), json.dumps(what).encode()]
+    yield b"3"
+    yield json.dumps(what).encode().ljust(3 * 300 * 300)
+    yield b"D"
 
 _worker.answer = telling
 _worker.main(sys.argv[1:])
@@ -321,12 +524,13 @@ _worker.main(sys.argv[1:])
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads what Linux knows of a process")
 def test_a_worker_has_nothing_of_the_application(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No environment, no open file, no folder, and it may write no file."""
-    monkeypatch.setattr(_workers, "_MAIN", TELLING)
+    monkeypatch.setattr(_process, "_MAIN", TELLING)
     monkeypatch.setenv("DATABASE_URL", "postgresql://user:password@host/name")
     with (tmp_path / "secret").open("w") as file, WorkerProcesses(1) as workers:
         os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - as some libraries do
-        (text,) = workers.run(jpeg(64, 48), AVATAR, pictures=True)
-    told = json.loads(text)
+        with workers._process() as process:
+            (picture,) = process.ask(jpeg(64, 48), AVATAR, [Shape((300, 300), has_alpha=False)], pictures=True)
+    told = json.loads(picture.tobytes())
 
     assert set(told["environment"]) <= {"LC_CTYPE", "LD_LIBRARY_PATH"}
     assert told["folder"] == "/"
@@ -366,11 +570,11 @@ def test_closing_ends_what_is_at_work(workers: WorkerProcesses) -> None:
     """Whoever waits for it is told; nothing stays."""
     with ThreadPoolExecutor(1) as pool:
         at_work = pool.submit(normalize, plant("sleep"), decoder=workers)
-        while not workers._pool.busy:
+        while not workers._taken:
             time.sleep(0.001)
         time.sleep(0.2)
         workers.close()
-        assert isinstance(at_work.exception(), DecoderCrashed | DecoderUnavailable)
+        assert isinstance(at_work.exception(), DecoderUnavailable)
     assert children() == set()
 
 
@@ -379,14 +583,14 @@ import sys, time, threading
 sys.path.insert(0, {tests!r})
 from builders.pictures import jpeg
 import test_workers
-from safeupload import WorkerProcesses, _workers, normalize
-_workers._MAIN = test_workers.PLANTED
+from safeupload import WorkerProcesses, _process, normalize
+_process._MAIN = test_workers.PLANTED
 workers = WorkerProcesses(2, timeout=3)
 workers.start()
 normalize(jpeg(64, 48), decoder=workers)
 threading.Thread(target=normalize, args=(test_workers.plant("sleep"),), kwargs={{"decoder": workers}}).start()
 time.sleep(0.5)
-print(*[worker._process.pid for worker in workers._pool.workers], flush=True)
+print(*test_workers.pids(workers), flush=True)
 time.sleep(60)
 """
 
@@ -418,7 +622,7 @@ def test_each_process_has_workers_of_its_own(workers: WorkerProcesses) -> None:
     normalize(jpeg(64, 48), decoder=workers)
     with ThreadPoolExecutor(1) as pool:
         at_work = pool.submit(normalize, plant("slow"), decoder=workers)
-        while not workers._pool.busy:
+        while not workers._taken:
             time.sleep(0.001)
         with workers._lock:
             child = os.fork()
@@ -490,7 +694,7 @@ def test_the_event_loop_goes_on(workers: WorkerProcesses) -> None:
                 await normalize_async(plant("sleep"), decoder=workers)
             with anyio.move_on_after(0.1):
                 await normalize_async(plant("slow"), decoder=workers)
-            assert workers._pool.busy == 0
+            assert workers._taken == 0
             tasks.cancel_scope.cancel()
         return gaps
 
@@ -543,7 +747,7 @@ def test_uploads_decode_where_they_are_told(workers: WorkerProcesses, tmp_path: 
 
 def test_an_interrupt_leaves_no_answer_for_the_next(workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while a worker is at work: what it would answer belongs to nobody."""
-    wait = _workers._wait
+    wait = _process._wait
     calls = [0]
 
     def interrupted(*arguments: Any) -> None:  # noqa: ANN401
@@ -555,40 +759,8 @@ def test_an_interrupt_leaves_no_answer_for_the_next(workers: WorkerProcesses, mo
     with WorkerProcesses(1) as one:
         normalize(jpeg(64, 48), decoder=one)
         calls[0] = 0
-        monkeypatch.setattr(_workers, "_wait", interrupted)
+        monkeypatch.setattr(_process, "_wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             normalize(plant("slow"), decoder=one)
         monkeypatch.undo()
         assert normalize(png(50, 70), decoder=one) == normalize(png(50, 70))
-
-
-# --- what comes from a worker ---
-
-ANSWERS: dict[str, Callable[[bytes, bytes], bytes]] = {
-    "another size": lambda upload, made: normalize(upload, replace(AVATAR, size=(301, 300))).data,
-    "another format": lambda upload, made: png(300, 300),
-    "the upload": lambda upload, made: upload,
-    "a comment": lambda upload, made: insert_comment(made, b"<script>"),
-    "something after it": lambda upload, made: made + b"<script>",
-    "the half of it": lambda upload, made: made[: len(made) // 2],
-    "nothing": lambda upload, made: b"",
-}
-
-
-@contextmanager
-def answering(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> Generator[WorkerProcesses]:
-    """Give workers that all answer this."""
-    workers = WorkerProcesses(1)
-    monkeypatch.setattr(workers, "run", lambda *_, **__: [answer])
-    yield workers
-
-
-@pytest.mark.parametrize("name", ANSWERS)
-def test_a_worker_that_has_been_taken_over_answers_in_vain(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it sends is a picture of the planned size and format without metadata, or a crash."""
-    upload = jpeg(640, 480)
-    made = normalize(upload).data
-    with answering(made, monkeypatch) as workers:
-        assert normalize(upload, decoder=workers).data == made
-    with answering(ANSWERS[name](upload, made), monkeypatch) as workers, pytest.raises(DecoderCrashed):
-        normalize(upload, decoder=workers)

@@ -7,6 +7,7 @@ From the folder above:
 
 DATABASE_URL names the database (default: SQLite, beside this file) and MEDIA the folder of the pictures. For
 PostgreSQL: DATABASE_URL=postgresql+asyncpg://user:password@host/name
+DECODER=processes decodes in processes of their own (not on Windows).
 """
 
 import hashlib
@@ -14,7 +15,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncGenerator, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -89,7 +90,8 @@ async def locked(session: AsyncSession, user_id: int) -> User:
     return user
 
 
-uploads = safeupload.AsyncUploads(LocalStorage(MEDIA), references=used)
+decoder = safeupload.WorkerProcesses() if os.environ.get("DECODER") == "processes" else None
+uploads = safeupload.AsyncUploads(LocalStorage(MEDIA), references=used, decoder=decoder)
 
 
 # --- the application -------------------------------------------------------------------------------------------------
@@ -97,11 +99,12 @@ uploads = safeupload.AsyncUploads(LocalStorage(MEDIA), references=used)
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-    """Make the tables, and settle what a crash has left."""
+    """Make the tables, settle what a crash has left, and start what decodes."""
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     await uploads.recover()
-    yield
+    with decoder or nullcontext():
+        yield
     await engine.dispose()
 
 
@@ -110,7 +113,7 @@ app.add_middleware(BodyLimit)  # or 500 MB are on the disk before anybody is ask
 
 
 @app.exception_handler(safeupload.Rejected)
-@app.exception_handler(safeupload.StorageError)
+@app.exception_handler(safeupload.Unavailable)
 async def refused(_: Request, error: safeupload.SafeUploadError) -> Response:
     """Answer for safeupload; a `Misuse` is a bug of ours, and goes to the log like any other."""
     if error.status >= 500:  # noqa: PLR2004

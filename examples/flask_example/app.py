@@ -99,7 +99,7 @@ engine.dispose()  # a server that forks its workers after this must not share a 
 
 
 @app.errorhandler(safeupload.Rejected)
-@app.errorhandler(safeupload.StorageError)
+@app.errorhandler(safeupload.Unavailable)
 def refused(error: safeupload.SafeUploadError) -> Response:
     """Answer for safeupload; a `Misuse` is a bug of ours, and goes to the log like any other."""
     if error.status >= 500:  # noqa: PLR2004

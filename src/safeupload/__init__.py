@@ -10,6 +10,7 @@ the person who uploaded them.
 """
 
 from safeupload._blocks import AsyncReplacement, AsyncTransaction, Replacement, Transaction
+from safeupload._checks import AsyncCheck, Check
 from safeupload._events import Event
 from safeupload._image import (
     ImageInfo,
@@ -25,6 +26,8 @@ from safeupload._uploads import AsyncUploads, Uploads
 from safeupload._workers import WorkerProcesses
 from safeupload.errors import (
     AsyncCallable,
+    CheckFailed,
+    CheckUnavailable,
     ClockSkew,
     CommitMissing,
     Corrupt,
@@ -38,6 +41,7 @@ from safeupload.errors import (
     FormatNotAllowed,
     IllegalTransition,
     InvalidArgument,
+    InvalidCheck,
     InvalidKey,
     InvalidPolicy,
     InvalidReferences,
@@ -46,6 +50,7 @@ from safeupload.errors import (
     NewKeyReleased,
     NotAborted,
     NotAnImage,
+    NotChecked,
     NotCommitted,
     Rejected,
     SafeUploadError,
@@ -55,6 +60,7 @@ from safeupload.errors import (
     TooLarge,
     TooManyPixels,
     TruncatedImagesEnabled,
+    Unavailable,
     UnsupportedSource,
     UnsupportedStorage,
 )
@@ -63,9 +69,13 @@ from safeupload.policy import AVATAR, Policy, Rendition
 __all__ = [
     "AVATAR",
     "AsyncCallable",
+    "AsyncCheck",
     "AsyncReplacement",
     "AsyncTransaction",
     "AsyncUploads",
+    "Check",
+    "CheckFailed",
+    "CheckUnavailable",
     "ClockSkew",
     "CommitMissing",
     "Corrupt",
@@ -81,6 +91,7 @@ __all__ = [
     "IllegalTransition",
     "ImageInfo",
     "InvalidArgument",
+    "InvalidCheck",
     "InvalidKey",
     "InvalidPolicy",
     "InvalidReferences",
@@ -90,6 +101,7 @@ __all__ = [
     "NormalizedImage",
     "NotAborted",
     "NotAnImage",
+    "NotChecked",
     "NotCommitted",
     "Policy",
     "RecoveryReport",
@@ -106,6 +118,7 @@ __all__ = [
     "TooManyPixels",
     "Transaction",
     "TruncatedImagesEnabled",
+    "Unavailable",
     "UnsupportedSource",
     "UnsupportedStorage",
     "Uploads",

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
+from typing import Generic, Self, TypeVar
 
 from safeupload._drive import drive, drive_async, is_async_callable
-from safeupload._image import NormalizedImage, normalize, normalize_async
+from safeupload._image import NormalizedImage
+from safeupload._intake import Intake
 from safeupload._machine import State
 from safeupload._source import AsyncSource, Source
 from safeupload._transaction import Core
-from safeupload._workers import WorkerProcesses
 from safeupload.errors import AsyncCallable, InvalidArgument
-from safeupload.policy import Policy
 
 __all__ = ["AsyncReplacement", "AsyncTransaction", "Replacement", "Transaction"]
 
@@ -27,10 +26,9 @@ T = TypeVar("T")
 class _Block:
     """What all four blocks have."""
 
-    def __init__(self, core: Core, policy: Policy, decoder: WorkerProcesses | None) -> None:
+    def __init__(self, core: Core, intake: Intake) -> None:
         self._core = core
-        self._policy = policy
-        self._decoder = decoder
+        self._intake = intake
 
     @property
     def state(self) -> State:
@@ -45,8 +43,8 @@ class _Block:
 class _OneFile(_Block, Generic[T]):
     """What both replacements have."""
 
-    def __init__(self, core: Core, source: T, policy: Policy, decoder: WorkerProcesses | None) -> None:
-        super().__init__(core, policy, decoder)
+    def __init__(self, core: Core, source: T, intake: Intake) -> None:
+        super().__init__(core, intake)
         self._source = source
         self._image: NormalizedImage | None = None
 
@@ -90,7 +88,7 @@ class Replacement(_OneFile["Source | NormalizedImage"]):
     """
 
     def __enter__(self) -> Self:
-        self._image = _normalized(self._source, self._policy, self._decoder)
+        self._image = self._intake.take(self._source)
         drive(self._core.begin())
         drive(self._core.save(self._image, hand_out=False))
         return self
@@ -150,7 +148,7 @@ class Transaction(_Many):
 
     def save(self, source: Source | NormalizedImage) -> str:
         """Normalize an upload, store it, and return its key for a row. Raises `Rejected` and `StorageError`."""
-        return drive(self._core.save(_normalized(source, self._policy, self._decoder), hand_out=True))
+        return drive(self._core.save(self._intake.take(source), hand_out=True))
 
     def commit(self, commit: Callable[[], T]) -> T:
         """Do what `Replacement.commit` does, for all files together."""
@@ -165,7 +163,7 @@ class AsyncReplacement(_OneFile["AsyncSource | NormalizedImage"]):
     """The block of `AsyncUploads.replace`: `Replacement`, with `await new.commit(session.commit)`."""
 
     async def __aenter__(self) -> Self:
-        self._image = await _normalized_async(self._source, self._policy, self._decoder)
+        self._image = await self._intake.take_async(self._source)
         await drive_async(self._core.begin())
         await drive_async(self._core.save(self._image, hand_out=False))
         return self
@@ -199,9 +197,7 @@ class AsyncTransaction(_Many):
 
     async def save(self, source: AsyncSource | NormalizedImage) -> str:
         """Do what `Transaction.save` does."""
-        return await drive_async(
-            self._core.save(await _normalized_async(source, self._policy, self._decoder), hand_out=True)
-        )
+        return await drive_async(self._core.save(await self._intake.take_async(source), hand_out=True))
 
     async def commit(self, commit: Callable[[], Awaitable[T]]) -> T:
         """Do what `Replacement.commit` does, for all files together."""
@@ -218,21 +214,3 @@ def _commit(core: Core, commit: Callable[[], T]) -> T:
         raise AsyncCallable("commit was given a coroutine function; use AsyncUploads, or a plain function")
     result: T = drive(core.commit(commit))
     return result
-
-
-def _normalized(source: Source | NormalizedImage, policy: Policy, decoder: WorkerProcesses | None) -> NormalizedImage:
-    picture = _carried(source)
-    return normalize(cast("Source", source), policy, decoder=decoder) if picture is None else picture
-
-
-async def _normalized_async(
-    source: AsyncSource | NormalizedImage, policy: Policy, decoder: WorkerProcesses | None
-) -> NormalizedImage:
-    picture = _carried(source)
-    return await normalize_async(cast("AsyncSource", source), policy, decoder=decoder) if picture is None else picture
-
-
-def _carried(source: object) -> NormalizedImage | None:
-    """Return the picture that the source is, or that it carries as the value of a form's field in Django does."""
-    picture = getattr(source, "normalized", source)
-    return picture if isinstance(picture, NormalizedImage) else None

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 import anyio
 import anyio.lowlevel
 
-from safeupload._threads import storage_limiter, to_completion, to_the_end
+from safeupload._threads import check_limiter, storage_limiter, to_completion, to_the_end
 from safeupload.errors import AsyncCallable
 
 T = TypeVar("T")
@@ -24,12 +24,13 @@ class Call(NamedTuple):
     """
     One step of a flow.
 
-    Steps of the storage block, so that the async driver makes them in a thread; the application's own (its commit, its
-    `references`) are made where the caller is. A shielded step is made although the caller has been cancelled.
+    What blocks, as every step of a storage does, the async driver makes in a thread, of which the `limiter` says how
+    many there are; what has none (the application's commit, its `references`) is called where the caller is. A shielded
+    step is made although the caller has been cancelled.
     """
 
     function: Callable[[], Any]
-    of_storage: bool
+    limiter: Callable[[], anyio.CapacityLimiter] | None
     shielded: bool
 
 
@@ -38,16 +39,21 @@ Flow: TypeAlias = Generator[Call, Any, T]
 
 def storing(function: Callable[..., Any], *args: object, shielded: bool = True) -> Call:
     """Return a step of the storage; most must not be left out, whatever happens to the caller."""
-    return Call(partial(function, *args), of_storage=True, shielded=shielded)
+    return Call(partial(function, *args), storage_limiter, shielded)
+
+
+def checking(function: Callable[..., Any], *args: object) -> Call:
+    """Return a step of the application that may take its time: those who wait for it must not keep up a storage."""
+    return Call(partial(function, *args), check_limiter, shielded=False)
 
 
 def asking(function: Callable[..., Any], *args: object, shielded: bool = True) -> Call:
     """Return a step of the application."""
-    return Call(partial(function, *args), of_storage=False, shielded=shielded)
+    return Call(partial(function, *args), None, shielded)
 
 
 #: Where a cancellation that has come is delivered.
-CHECKPOINT: Final = Call(lambda: None, of_storage=False, shielded=False)
+CHECKPOINT: Final = Call(lambda: None, None, shielded=False)
 
 
 def drive(flow: Flow[T]) -> T:
@@ -61,7 +67,7 @@ def drive(flow: Flow[T]) -> T:
                 result: T = end.value
                 return result
             try:
-                advance = partial(flow.send, call.function() if call.of_storage else _plain(call.function()))
+                advance = partial(flow.send, call.function() if call.limiter else _plain(call.function()))
             except BaseException as error:  # noqa: BLE001 - the flow decides
                 advance = partial(flow.throw, error)
     finally:
@@ -70,7 +76,7 @@ def drive(flow: Flow[T]) -> T:
 
 async def drive_async(flow: Flow[T]) -> T:
     """
-    Run a flow on the event loop, the storage's steps in threads.
+    Run a flow on the event loop, the steps that block in threads.
 
     No step is left half done: a cancellation is delivered after it. One that meets a shielded step is kept, and
     delivered to the flow at its next step that is not, or to the caller when the flow has ended.
@@ -88,15 +94,15 @@ async def drive_async(flow: Flow[T]) -> T:
                 if not call.shielded:
                     _deliver(cancellations)
                     await anyio.lowlevel.checkpoint_if_cancelled()
-                if not call.of_storage:
+                if call.limiter is None:
                     with anyio.CancelScope(shield=call.shielded):
                         value = call.function()
                         advance = partial(flow.send, await value if inspect.isawaitable(value) else value)
                 elif call.shielded:
-                    value = await to_the_end(call.function, storage_limiter(), cancellations)
+                    value = await to_the_end(call.function, call.limiter(), cancellations)
                     advance = partial(flow.send, value)
                 else:
-                    value = await to_completion(call.function, storage_limiter())
+                    value = await to_completion(call.function, call.limiter())
                     advance = partial(flow.send, value)
             except BaseException as error:  # noqa: BLE001 - the flow decides
                 advance = partial(flow.throw, error)

@@ -9,12 +9,12 @@ from PIL import Image, ImageChops
 
 from safeupload._colour import Profile
 from safeupload._formats import Rebuilt
-from safeupload._plan import Plan
+from safeupload._plan import Plan, displayed
 from safeupload._raster import cut
 from safeupload.policy import Policy, Rendition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,15 +40,50 @@ class Encoded(NamedTuple):
     height: int
 
 
+class Shape(NamedTuple):
+    """What a picture will be: its size, and whether it may be transparent."""
+
+    size: tuple[int, int]
+    has_alpha: bool
+
+
 def render(image: Image.Image, rebuilt: Rebuilt, steps: Sequence[Plan], policy: Policy) -> list[Encoded]:
     """Return what the policy asks for, from the raster that the plans were made for: the picture, the renditions."""
+    return encoded(rendered(image, rebuilt, steps, policy), steps, policy)
+
+
+def rendered(image: Image.Image, rebuilt: Rebuilt, steps: Sequence[Plan], policy: Policy) -> Generator[Image.Image]:
+    """Yield the finished pictures, in RGB or RGBA, in the order in which each is made of what was made before."""
     raster = _Raster(image, rebuilt, Profile(rebuilt.icc), policy.background)
-    order = sorted(range(len(steps)), key=lambda at: steps[at].factor)
-    results = {at: _rendered(raster, steps[at], policy.pictures[at]) for at in order}
-    return [results[at] for at in range(len(steps))]
+    for at in _order(steps):
+        yield _rendered(raster, steps[at], policy.pictures[at])
 
 
-def _rendered(raster: _Raster, steps: Plan, rendition: Rendition) -> Encoded:
+def encoded(pictures: Iterable[Image.Image], steps: Sequence[Plan], policy: Policy) -> list[Encoded]:
+    """Return the files of pictures that come in the order of `rendered`, in that of the policy."""
+    files = {
+        at: Encoded(_encode(picture, policy.pictures[at]), *picture.size)
+        for at, picture in zip(_order(steps), pictures, strict=True)
+    }
+    return [files[at] for at in range(len(steps))]
+
+
+def shapes(rebuilt: Rebuilt, steps: Sequence[Plan], policy: Policy) -> list[Shape]:
+    """Return what is known of the pictures beforehand, in the order of `rendered`."""
+    found = []
+    for at in _order(steps):
+        rendition = policy.pictures[at]
+        upright = displayed(steps[at].target, rebuilt.orientation)
+        found.append(Shape(rendition.size if rendition.fit == "pad" else upright, rendition.has_alpha))
+    return found
+
+
+def _order(steps: Sequence[Plan]) -> list[int]:
+    """Return the plans' places, by their factors: what was averaged for one is averaged further for the next."""
+    return sorted(range(len(steps)), key=lambda at: steps[at].factor)
+
+
+def _rendered(raster: _Raster, steps: Plan, rendition: Rendition) -> Image.Image:
     """Return one result."""
     reduced = raster.reduced(steps, keeps_alpha=rendition.has_alpha and raster.has_alpha)
     result = _resampled(reduced, steps)
@@ -58,8 +93,7 @@ def _rendered(raster: _Raster, steps: Plan, rendition: Rendition) -> Encoded:
         result = result.convert(_STRAIGHT[result.mode])
     if raster.rebuilt.orientation in _UPRIGHT:
         result = result.transpose(_UPRIGHT[raster.rebuilt.orientation])
-    result = _laid_out(result, rendition, raster.background)
-    return Encoded(_encode(result, rendition), *result.size)
+    return _laid_out(result, rendition, raster.background)
 
 
 class _Reduced(NamedTuple):

@@ -32,12 +32,19 @@ def default_limiter() -> anyio.CapacityLimiter:
 
 def storage_limiter() -> anyio.CapacityLimiter:
     """Return the limiter for steps of a storage on this event loop."""
-    return _of_this_loop(_STORAGE, _STORAGE_THREADS)
+    return _of_this_loop(_STORAGE, _WAITING_THREADS)
 
 
-#: Steps of a storage at a time. They wait for a disk, not for a processor; more of them only wait for each other.
-_STORAGE_THREADS: Final = 32
+def check_limiter() -> anyio.CapacityLimiter:
+    """Return the limiter for an application's checks on this event loop."""
+    return _of_this_loop(_CHECKS, _WAITING_THREADS)
+
+
+#: Steps of a storage, or checks, at a time. They wait for a disk or a scanner, not for a processor; more of them only
+#: wait for each other.
+_WAITING_THREADS: Final = 32
 _DECODING: Final[anyio.lowlevel.RunVar[anyio.CapacityLimiter]] = anyio.lowlevel.RunVar("safeupload.limiter")
+_CHECKS: Final[anyio.lowlevel.RunVar[anyio.CapacityLimiter]] = anyio.lowlevel.RunVar("safeupload.check_limiter")
 _STORAGE: Final[anyio.lowlevel.RunVar[anyio.CapacityLimiter]] = anyio.lowlevel.RunVar("safeupload.storage_limiter")
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
 from safeupload._arguments import Duration, count, seconds
 from safeupload._blocks import AsyncReplacement, AsyncTransaction, Replacement, Transaction
+from safeupload._checks import AsyncCheck, Check
 from safeupload._drive import Flow, drive, drive_async, is_async_callable
 from safeupload._events import Event, Observer
 from safeupload._image import NormalizedImage
+from safeupload._intake import Intake
 from safeupload._keys import LONGEST, beside, is_key, new_suffix
 from safeupload._recovery import MIN_AGE, Pause, RecoveryReport, SweepReport, recover, sweep
 from safeupload._references import AsyncReferences, References
@@ -36,24 +38,22 @@ class _Settings:
     def __init__(
         self,
         storage: Storage,
-        policy: Policy,
         references: References | AsyncReferences,
         *,
         retain: Duration | None,
         min_age: Duration,
-        decoder: WorkerProcesses | None,
+        intake: Intake,
         on_event: Callable[[Event], object] | None,
     ) -> None:
         if not callable(references):
             raise InvalidReferences(f"references must be a function, not a {type(references).__name__}")
         self._storage = storage
-        self._policy = policy
+        self._intake = intake
         self._references = references
         self._retain = 0 if retain is None else math.ceil(seconds("retain", retain))
         if self._retain > LONGEST:
             raise InvalidArgument(f"retain: expected at most {LONGEST} s, got {retain!r}")
         self._min_age = seconds("min_age", min_age)
-        self._decoder = decoder
         self._observe = Observer(on_event)
         self._pause = Pause()
 
@@ -65,7 +65,7 @@ class _Settings:
     @property
     def policy(self) -> Policy:
         """What uploads may be, and what becomes of them."""
-        return self._policy
+        return self._intake.policy
 
     def rendition(self, key: str, name: str) -> str:
         """
@@ -74,9 +74,9 @@ class _Settings:
         Raises `InvalidKey` if the key is none, `InvalidArgument` if the policy has no rendition of that name.
         """
         try:
-            rendition = self._policy.renditions[name]
+            rendition = self.policy.renditions[name]
         except KeyError:
-            names = ", ".join(self._policy.renditions) or "none"
+            names = ", ".join(self.policy.renditions) or "none"
             raise InvalidArgument(f"name: {name!r} is no rendition of the policy, which has {names}") from None
         if not is_key(key):
             raise InvalidKey
@@ -127,6 +127,7 @@ class Uploads(_Settings):
         min_age: from which age on the replacements that follow, and `recover`, settle what a crash has left: longer
             than your database may go on committing for a client that is gone.
         decoder: where uploads are decoded: here, or in `WorkerProcesses`.
+        checks: called with each upload and its picture before anything is stored, to refuse it: see `normalize`.
         on_event: called with each `Event`; what it raises is logged.
 
     """
@@ -140,11 +141,11 @@ class Uploads(_Settings):
         retain: Duration | None = None,
         min_age: Duration = MIN_AGE,
         decoder: WorkerProcesses | None = None,
+        checks: Iterable[Check] = (),
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(
-            storage, policy, references, retain=retain, min_age=min_age, decoder=decoder, on_event=on_event
-        )
+        intake = Intake(policy, decoder, checks, may_be_async=False)
+        super().__init__(storage, references, retain=retain, min_age=min_age, intake=intake, on_event=on_event)
         if is_async_callable(references):
             raise AsyncCallable("references is a coroutine function; use AsyncUploads, or a plain function")
 
@@ -158,11 +159,11 @@ class Uploads(_Settings):
             Rejected: the upload is no picture that the policy takes.
             StorageError: it could not be stored.
         """
-        return Replacement(self._core(), source, self._policy, self._decoder)
+        return Replacement(self._core(), source, self._intake)
 
     def transaction(self) -> Transaction:
         """Return a block for any number of files and rows; see `Transaction`."""
-        return Transaction(self._core(), self._policy, self._decoder)
+        return Transaction(self._core(), self._intake)
 
     def recover(self, *, min_age: Duration | None = None) -> RecoveryReport:
         """
@@ -194,8 +195,8 @@ class AsyncUploads(_Settings):
     """
     `Uploads` for asyncio and trio: the same names, with `async with` and `await`.
 
-    `references` is a coroutine function. Decoding and every step of the storage run in threads, which a cancellation
-    never leaves behind.
+    `references` is a coroutine function, and checks may be some. Decoding and every step of the storage run in threads,
+    which a cancellation never leaves behind.
     """
 
     def __init__(
@@ -207,21 +208,21 @@ class AsyncUploads(_Settings):
         retain: Duration | None = None,
         min_age: Duration = MIN_AGE,
         decoder: WorkerProcesses | None = None,
+        checks: Iterable[AsyncCheck] = (),
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(
-            storage, policy, references, retain=retain, min_age=min_age, decoder=decoder, on_event=on_event
-        )
+        intake = Intake(policy, decoder, checks, may_be_async=True)
+        super().__init__(storage, references, retain=retain, min_age=min_age, intake=intake, on_event=on_event)
         if not is_async_callable(references):
             raise InvalidReferences("references must be a coroutine function (async def); for a plain one use Uploads")
 
     def replace(self, source: AsyncSource | NormalizedImage) -> AsyncReplacement:
         """Do what `Uploads.replace` does, with `async with`."""
-        return AsyncReplacement(self._core(), source, self._policy, self._decoder)
+        return AsyncReplacement(self._core(), source, self._intake)
 
     def transaction(self) -> AsyncTransaction:
         """Do what `Uploads.transaction` does, with `async with`."""
-        return AsyncTransaction(self._core(), self._policy, self._decoder)
+        return AsyncTransaction(self._core(), self._intake)
 
     async def recover(self, *, min_age: Duration | None = None) -> RecoveryReport:
         """Do what `Uploads.recover` does."""

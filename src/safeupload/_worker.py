@@ -3,7 +3,7 @@ A worker: a process that decodes, one picture after the other, until its parent 
 
 It knows nothing of the application: no environment, no open files, no network connection, no working folder. What it
 may take is limited by the kernel, so that a decoder that has gone wrong, or has been taken over, can do no more than
-answer nonsense; it is no sandbox, though, and the kernel's other doors are open to it.
+answer wrong pixels; it is no sandbox, though, and the kernel's other doors are open to it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from safeupload._decode import decoded
-from safeupload._render import render
+from safeupload._render import rendered
 from safeupload.errors import Corrupt, Rejected
 from safeupload.policy import Policy, Rendition
 
@@ -29,11 +29,12 @@ if sys.platform != "win32":
 
 #: What a request begins with: whether pictures are wanted, and the lengths of the policy and of the upload.
 REQUEST: Final = struct.Struct("!?IQ")
-#: What an answer begins with: how it went, and how many pictures follow, each with its length.
-ANSWER: Final = struct.Struct("!BI")
-LENGTH: Final = struct.Struct("!Q")
 READY: Final = b"R"
-DONE, CORRUPT, MEMORY = range(3)
+#: An answer is the pictures, each a mode and its pixels (whose number the parent knows), and then DONE; or it breaks
+#: off with what has gone wrong.
+DONE, CORRUPT, MEMORY = b"D", b"C", b"M"
+MODES: Final = {b"3": "RGB", b"4": "RGBA"}
+_SIGNS: Final = {mode: sign for sign, mode in MODES.items()}
 
 #: Files that a worker may have open: the two pipes, three times nothing, and a margin for what Python loads late.
 _FILES: Final = 32
@@ -61,16 +62,19 @@ def decoded_policy(text: bytes) -> Policy:
     return Policy(**fields)
 
 
-def answer(data: bytes, policy: Policy, *, pictures: bool) -> list[bytes]:
-    """Do the work, and return the parts of the answer. Why a picture is corrupt stays here."""
+def answer(data: bytes, policy: Policy, *, pictures: bool) -> Generator[bytes]:
+    """Do the work, and yield the parts of the answer. Why a picture is corrupt stays here."""
     try:
         with decoded(data, policy) as (image, rebuilt, steps):
-            made = [each.data for each in render(image, rebuilt, steps, policy)] if pictures else []
+            for picture in rendered(image, rebuilt, steps, policy) if pictures else ():
+                yield _SIGNS[picture.mode]
+                yield picture.tobytes()
     except Corrupt:
-        return [ANSWER.pack(CORRUPT, 0)]
+        yield CORRUPT
     except Rejected:  # of memory: the parent has asked for everything else that could be refused
-        return [ANSWER.pack(MEMORY, 0)]
-    return [ANSWER.pack(DONE, len(made)), *(LENGTH.pack(len(each)) for each in made), *made]
+        yield MEMORY
+    else:
+        yield DONE
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -80,8 +84,9 @@ def main(arguments: Sequence[str]) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nothing, number)
-    os.chdir("/")
+    _mind_signals()
     _warm_up()
+    os.chdir("/")
     _limit(memory)
     answers.write(READY)
     answers.flush()
@@ -91,18 +96,31 @@ def main(arguments: Sequence[str]) -> None:
         data = requests.read(size)
         _limit_time(seconds)
         try:
-            parts = answer(data, policy, pictures=pictures)
+            for part in answer(data, policy, pictures=pictures):
+                answers.write(part)
+                answers.flush()
+                _limit_time(seconds)  # anew: the parent may have been busy with the picture before
         except MemoryError:
-            parts = [ANSWER.pack(MEMORY, 0)]
-        del data
-        _send(answers, parts)
+            answers.write(MEMORY)
+            answers.flush()
         _limit_time(0)
+        del data
 
 
-def _send(answers: IO[bytes], parts: Sequence[bytes]) -> None:
-    for part in parts:
-        answers.write(part)
-    answers.flush()
+def _mind_signals() -> None:
+    """
+    Be ended by the limits of time, and by nobody else who means the application.
+
+    What the application blocks or ignores is inherited. A service manager sends SIGTERM to all processes: the
+    application may go on with what is under way, and its end is ours.
+    """
+    if sys.platform == "win32":
+        return
+    for number in (signal.SIGALRM, signal.SIGXCPU):
+        signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _warm_up() -> None:
@@ -124,7 +142,9 @@ def _limit(memory: int) -> None:
     if taken:
         limits[resource.RLIMIT_AS] = taken + memory
     for which, most in limits.items():
-        resource.setrlimit(which, (most, most))
+        allowed = resource.getrlimit(which)[1]
+        lower = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+        resource.setrlimit(which, (lower, lower))
 
 
 def _limit_time(seconds: float) -> None:
@@ -140,4 +160,6 @@ def _limit_time(seconds: float) -> None:
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
     processor = int(used.ru_utime + used.ru_stime + seconds) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (processor, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    allowed = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    lower = processor if allowed == resource.RLIM_INFINITY else min(processor, allowed)
+    resource.setrlimit(resource.RLIMIT_CPU, (lower, allowed))

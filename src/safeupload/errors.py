@@ -15,13 +15,16 @@ Everything safeupload raises on purpose.
     |  +- DecoderCrashed    422     the worker that decoded it died, or answered nonsense
     |  +- DecoderTimeout    422     the worker that decoded it took too long
     |  +- DecoderMemory     413     the worker that decoded it took too much memory
-    +- DecoderUnavailable   503     too many uploads wait for a worker, or none can be started
-    +- StorageError         503     our folder or bucket: full, read-only, unreachable, broken
-    |  +- InvalidKey        404     not a key that we have made
-    |  +- FileMissing       404     no file under that key
-    |  +- UnsupportedStorage 503    a folder that cannot keep what the library promises
-    |  +- LeaseExpired      503     a block that took longer than its storage's lease
-    |  +- ClockSkew         503     two clocks that should agree, and do not
+    |  +- CheckFailed       422     a check of the application's refused it
+    +- Unavailable          503     nothing is wrong with the upload; later it may work
+    |  +- StorageError      503     our folder or bucket: full, read-only, unreachable, broken
+    |  |  +- InvalidKey     404     not a key that we have made
+    |  |  +- FileMissing    404     no file under that key
+    |  |  +- UnsupportedStorage     a folder that cannot keep what the library promises
+    |  |  +- LeaseExpired           a block that took longer than its storage's lease
+    |  |  +- ClockSkew              two clocks that should agree, and do not
+    |  +- DecoderUnavailable 503    too many uploads wait for a worker, or none can be started
+    |  +- CheckUnavailable  503     a check of the application's could not tell
     +- Misuse               500     your code (also a RuntimeError)
        +- InvalidPolicy             a policy that cannot work (also a ValueError)
        +- InvalidArgument           any other argument that cannot work (also a ValueError)
@@ -29,6 +32,8 @@ Everything safeupload raises on purpose.
        +- TruncatedImagesEnabled    ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` is set in this process
        +- FolderNotOwned            a folder that holds other people's files
        +- InvalidReferences         ``references`` is not, or does not return, what it has to (also a TypeError)
+       +- InvalidCheck              a check that returned something (also a TypeError)
+       +- NotChecked                a picture that was made without the checks of the `Uploads`
        +- AsyncCallable             a coroutine function where a plain one is called (also a TypeError)
        +- IllegalTransition         a call that comes too early, too late, or twice
        +- NewKeyReleased            the key of a new file, given as the key of an old one
@@ -51,6 +56,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncCallable",
+    "CheckFailed",
+    "CheckUnavailable",
     "ClockSkew",
     "CommitMissing",
     "Corrupt",
@@ -64,6 +71,7 @@ __all__ = [
     "FormatNotAllowed",
     "IllegalTransition",
     "InvalidArgument",
+    "InvalidCheck",
     "InvalidKey",
     "InvalidPolicy",
     "InvalidReferences",
@@ -72,6 +80,7 @@ __all__ = [
     "NewKeyReleased",
     "NotAborted",
     "NotAnImage",
+    "NotChecked",
     "NotCommitted",
     "Rejected",
     "SafeUploadError",
@@ -81,6 +90,7 @@ __all__ = [
     "TooLarge",
     "TooManyPixels",
     "TruncatedImagesEnabled",
+    "Unavailable",
     "UnsupportedSource",
     "UnsupportedStorage",
 ]
@@ -293,14 +303,47 @@ class DecoderMemory(Rejected):
         return "The picture takes too much memory to read; a smaller one will do."
 
 
-class DecoderUnavailable(SafeUploadError):
-    """Too many uploads wait for a process to decode them, or none can be started. Nothing is wrong with the picture."""
+class CheckFailed(Rejected):
+    """
+    A check of the application's refused the upload; the check raises it.
 
-    code: ClassVar[str] = "decoder_unavailable"
+    The text is for the uploader. For a `code` of its own, an application makes a subclass::
+
+        class Infected(CheckFailed):
+            code = "infected"
+    """
+
+    code: ClassVar[str] = "check_failed"
+
+    def __init__(self, text: str = "The picture was refused.") -> None:
+        """Note the text."""
+        super().__init__(text)
+
+
+class Unavailable(SafeUploadError):
+    """Superclass of what keeps an upload from being stored though nothing is wrong with it; later it may work."""
+
+    code: ClassVar[str] = "unavailable"
     status: ClassVar[int] = 503
 
 
-class StorageError(SafeUploadError):
+class DecoderUnavailable(Unavailable):
+    """Too many uploads wait for a process to decode them, or none can be started. Nothing is wrong with the picture."""
+
+    code: ClassVar[str] = "decoder_unavailable"
+
+
+class CheckUnavailable(Unavailable):
+    """
+    A check of the application's could not tell: a scanner is down, or there is a mistake in it.
+
+    What it raised is in ``__cause__``. Nothing was stored.
+    """
+
+    code: ClassVar[str] = "check_unavailable"
+
+
+class StorageError(Unavailable):
     """
     The storage failed: a full disk, a read-only folder, an input/output error. Its own error is in ``__cause__``.
 
@@ -308,7 +351,6 @@ class StorageError(SafeUploadError):
     """
 
     code: ClassVar[str] = "storage_error"
-    status: ClassVar[int] = 503
 
 
 class InvalidKey(StorageError):
@@ -441,6 +483,26 @@ class InvalidReferences(Misuse, TypeError):
     code: ClassVar[str] = "invalid_references"
 
 
+class InvalidCheck(Misuse, TypeError):
+    """A check returned something. It has to raise what it finds: nobody looks at a ``return False``."""
+
+    code: ClassVar[str] = "invalid_check"
+
+
+class NotChecked(Misuse):
+    """
+    The picture has not been through all checks of the `Uploads` that should store it.
+
+    Hand the upload itself over, or give `normalize` (or the field of a form) the same checks.
+    """
+
+    code: ClassVar[str] = "not_checked"
+
+    def __str__(self) -> str:
+        """Say what to do."""
+        return "the picture was made without the checks of this Uploads; give normalize the same, or pass the upload"
+
+
 class AsyncCallable(Misuse, TypeError):
     """A coroutine function was given where a plain function is called; `AsyncUploads` takes it."""
 
@@ -519,7 +581,7 @@ class SweepRefused(Misuse):
     code: ClassVar[str] = "sweep_refused"
 
 
-_ABSTRACT = frozenset({SafeUploadError, Rejected, Misuse})
+_ABSTRACT = frozenset({SafeUploadError, Rejected, Unavailable, Misuse})
 
 
 def _size(count: int) -> str:

@@ -404,6 +404,10 @@ def tile_of(side: int) -> Item:
             "make up",
         ),
         ([isobmff.grid(1, 1, 60, 60, [])], "0 tiles"),
+        (
+            [dataclasses.replace(isobmff.grid(1, 1, 60, 60, [2]), payload=b"\1\0\0\0\0\x3c\0\x3c"), tile_of(64)],
+            "a grid of an unknown version",
+        ),
         ([Item(b"iovl", b"", [isobmff.size(9, 9)])], "an item of type b'iovl'"),
         ([Item(b"av01", b"", [isobmff.size(9, 9)])], "without its configuration"),
         ([Item(b"av01", b"", [(b"av1C", bytes(4))])], "without a size"),
@@ -421,6 +425,7 @@ def tile_of(side: int) -> Item:
         "no such tile",
         "two sizes of a grid",
         "no tiles",
+        "version of a grid",
         "overlay",
         "no configuration",
         "no size",
@@ -432,6 +437,37 @@ def tile_of(side: int) -> Item:
 def test_what_does_not_make_a_picture(items: list[Item], because: str) -> None:
     """Grids with holes, derived pictures, and items without what decoding needs are refused."""
     check_malformed(file(*items), because, POLICY)
+
+
+@pytest.mark.parametrize(("name", "because"), [("AVIF", "another size"), ("HEIF", "without bytes")])
+def test_an_item_without_bytes(name: str, because: str) -> None:
+    """An item of no bytes is refused, and not made into one that has those of the item behind it."""
+    colour, other = item(PHOTO, name), item(PHOTO, name)
+
+    check_malformed(file(dataclasses.replace(colour, payload=b""), other, name=name), because, POLICY)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_more_properties_than_an_item_can_have(name: str) -> None:
+    """Of several properties of one type the first is kept, however many there are in however many boxes."""
+    plain = item(PHOTO, name)
+    others = [isobmff.size(1, 1), plain.properties[1], *((b"pixi", bytes([number])) for number in range(125))]
+    data = file(dataclasses.replace(plain, properties=[*plain.properties, *others], method=1), name=name)
+    expected = file(dataclasses.replace(plain, properties=[*plain.properties, (b"pixi", b"\0")]), name=name)
+
+    assert rebuild(associated_again(data, 2), POLICY) == rebuild(expected, POLICY)
+
+
+def associated_again(data: bytes, times: int) -> bytes:
+    """Return a file whose items have each of their properties so many times more."""
+    start = data.index(b"ipma") - 4
+    end = start + int.from_bytes(data[start : start + 4], "big")
+    longer = bytearray(data[:end] + data[start:end] * times + data[end:])
+    for kind in (b"meta", b"iprp"):
+        at = data.index(kind) - 4
+        length = int.from_bytes(data[at : at + 4], "big") + times * (end - start)
+        longer[at : at + 4] = length.to_bytes(4, "big")
+    return bytes(longer)
 
 
 def test_an_unknown_essential_property() -> None:

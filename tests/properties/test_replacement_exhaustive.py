@@ -120,7 +120,7 @@ class World:
                 self.hit = f"crash at {name}"
                 _forget(flow)
                 raise Crash
-            if fault and call.of_storage and name not in SURE:
+            if fault and call.limiter and name not in SURE:
                 self.hit = f"{fault} {name}"
             else:
                 fault = ""

@@ -49,7 +49,7 @@ class ProblemMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Return the answer for an error, or none, which makes it a 500. A `Misuse` is a bug, and so it should be."""
-        if isinstance(error, safeupload.Rejected | safeupload.StorageError):
+        if isinstance(error, safeupload.Rejected | safeupload.Unavailable):
             if error.status >= 500:  # noqa: PLR2004
                 logger.error("the storage failed", exc_info=error)
             return problem(error.problem())

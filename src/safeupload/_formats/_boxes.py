@@ -96,7 +96,7 @@ class Item:
     kind: bytes
     data: bytes = b""  # the file or the idat box that the extents point into
     extents: list[tuple[int, int]] = field(default_factory=list)
-    properties: list[tuple[bytes, bytes]] = field(default_factory=list)
+    properties: dict[bytes, bytes] = field(default_factory=dict)  # by type; the first of each is the one that counts
     essential: set[bytes] = field(default_factory=set)
     links: dict[bytes, list[int]] = field(default_factory=dict)
 
@@ -106,7 +106,7 @@ class Item:
 
     def the(self, kind: bytes) -> bytes | None:
         """Return the content of the first property of that type."""
-        return next((content for name, content in self.properties if name == kind), None)
+        return self.properties.get(kind)
 
     def size(self) -> tuple[int, int]:
         """Return width and height (``ispe``)."""
@@ -151,11 +151,11 @@ class Item:
 
     def icc(self, policy: Policy) -> bytes | None:
         """Return the embedded ICC profile."""
-        for name, content in self.properties:
-            if name == b"colr" and content[:4] in {b"prof", b"rICC"}:
-                Allowance("metadata", policy.max_metadata_bytes).take(len(content) - 4)
-                return content[4:]
-        return None
+        content = self.the(b"colrprof") or self.the(b"colrrICC")
+        if content is None:
+            return None
+        Allowance("metadata", policy.max_metadata_bytes).take(len(content) - 4)
+        return content[4:]
 
     def spans(self) -> list[tuple[int, int]]:
         """Return where the item's bytes begin and end in `data`."""
@@ -254,6 +254,8 @@ def _read_properties(cursor: Cursor, items: dict[int, Item], chunks: Allowance) 
                     if index > len(properties):
                         raise Malformed("a property that is not there")
                     if index:
-                        item.properties.append(properties[index - 1])
+                        name, value = properties[index - 1]
+                        # of colours, a profile and numbers (nclx) may stand side by side
+                        item.properties.setdefault(name + value[:4] if name == b"colr" else name, value)
                         if is_essential:
-                            item.essential.add(properties[index - 1][0])
+                            item.essential.add(name)

@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 _COPIES: Final = 2
 _OUTPUT_BYTES: Final = 8
 
-# Items are numbered and an item's properties are counted in so many bits where we write them.
+# Items are numbered with 16 bits where we write them.
 _MOST_ITEMS: Final = 0xFFFF
-_MOST_PROPERTIES: Final = 0xFF
 
-_KEPT: Final = frozenset({b"ispe", b"pixi", b"auxC"})
+_KEPT: Final = (b"ispe", b"pixi", b"auxC", b"colrnclx")
 _DROPPED: Final = frozenset({b"irot", b"imir", b"clap", b"pasp", b"clli", b"mdcv", b"cclv", b"amve", b"a1lx", b"colr"})
 
 
@@ -89,6 +88,7 @@ class _Writer:
     """Collects the items that are needed and writes them into a file of their own."""
 
     def __init__(self, items: dict[int, Item], codec: Codec, policy: Policy, chunks: Allowance) -> None:
+        self._kept = codec.config, *_KEPT
         self._items, self._codec, self._policy, self._chunks = items, codec, policy, chunks
         self._written: list[tuple[Item, bytes, list[tuple[bytes, list[int]]]]] = []  # with payload and references
         self._spent = 0
@@ -113,7 +113,7 @@ class _Writer:
 
     def _add(self, item: Item) -> int:
         check_pixels(*item.size(), self._policy)
-        for kind in item.essential - _KEPT - _DROPPED - {self._codec.config}:
+        for kind in item.essential - _DROPPED - set(self._kept):
             raise Malformed(f"an essential property {kind!r}")
         if item.kind == self._codec.item:
             return self._add_coded(item)
@@ -122,6 +122,7 @@ class _Writer:
         raise Malformed(f"an item of type {item.kind!r}")
 
     def _payload(self, item: Item) -> bytes:
+        self._chunks.take(len(item.extents))  # once more for each use: many tiles may be the same item
         spans = item.spans()
         self._spent += sum(end - start for start, end in spans)
         if self._spent > self._policy.max_bytes or any(not 0 <= start <= end <= len(item.data) for start, end in spans):
@@ -133,12 +134,15 @@ class _Writer:
         if config is None:
             raise Malformed("a coded item without its configuration")
         samples = self._codec.sample_bytes(config, payload, (width, height), self._chunks)
+        if not payload:  # written, a length of 0 would mean all that follows: the bytes of other items
+            raise Malformed("an item without bytes")
         self.coded_bytes += _COPIES * samples * width * height
         return self._append(item, payload, [])
 
     def _add_grid(self, item: Item) -> int:
         layout = Cursor(self._payload(item))
-        layout.number(1)
+        if layout.number(1):
+            raise Malformed("a grid of an unknown version")
         wide = layout.number(1) & 1
         rows, columns = layout.number(1) + 1, layout.number(1) + 1
         size = layout.number(4 if wide else 2), layout.number(4 if wide else 2)
@@ -165,8 +169,8 @@ class _Writer:
 
     def _append(self, item: Item, payload: bytes, references: list[tuple[bytes, list[int]]]) -> int:
         """Take an item into the new file, and return its number there."""
-        if len(self._written) == _MOST_ITEMS or len(self._kept(item)) > _MOST_PROPERTIES:
-            raise Malformed("more items, or properties of one, than can be numbered")
+        if len(self._written) == _MOST_ITEMS:
+            raise Malformed("more items than can be numbered")
         self._written.append((item, payload, references))
         return len(self._written)
 
@@ -183,7 +187,7 @@ class _Writer:
     def _meta(self, start: int) -> bytes:
         """Return the meta box for payloads that begin at `start`; its length does not depend on that."""
         locations, infos, references, associations = [], [], [], []
-        properties: dict[bytes, int] = {}
+        properties: dict[tuple[bytes, bytes], int] = {}  # the boxes may be large, and belong to many items
         for number, (item, payload, links) in enumerate(self._written, 1):
             locations.append(struct.pack(">HHHII", number, 0, 1, start, len(payload)))
             start += len(payload)
@@ -192,9 +196,10 @@ class _Writer:
                 _box(kind, struct.pack(f">HH{len(targets)}H", number, len(targets), *targets))
                 for kind, targets in links
             ]
+            kept = [(kind, item.properties[kind]) for kind in self._kept if kind in item.properties]
             indices = [
-                properties.setdefault(_box(kind, content), len(properties) + 1) | (kind == self._codec.config) << 15
-                for kind, content in self._kept(item)
+                properties.setdefault(each, len(properties) + 1) | (each[0] == self._codec.config) << 15
+                for each in kept
             ]
             associations.append(struct.pack(f">HB{len(indices)}H", number, len(indices), *indices))
         count = len(self._written)
@@ -208,18 +213,10 @@ class _Writer:
             _full_box(b"iref", 0, *references) if references else b"",
             _box(
                 b"iprp",
-                _box(b"ipco", *properties),
+                _box(b"ipco", *(_box(kind[:4], content) for kind, content in properties)),
                 _full_box(b"ipma", 1, struct.pack(">I", count), *associations),
             ),
         )
-
-    def _kept(self, item: Item) -> list[tuple[bytes, bytes]]:
-        """Return those of an item's properties that the decoder needs."""
-        return [
-            (kind, content)
-            for kind, content in item.properties
-            if kind in _KEPT or kind == self._codec.config or (kind == b"colr" and content[:4] == b"nclx")
-        ]
 
 
 def _box(kind: bytes, *parts: bytes) -> bytes:

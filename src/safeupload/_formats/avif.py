@@ -21,6 +21,7 @@ _SAMPLE_BYTES: Final = (3.0, 6.0)  # of profile 0 (4:2:0) and the others (up to 
 _SEQUENCE_HEADER, _FRAME_HEADER, _FRAME = 1, 3, 6
 _MAX_FRAMES: Final = 4  # of an item: AV1 has at most four spatial layers; each frame is decoded
 _CONFIG_HEADER: Final = 4  # bytes of av1C before its OBUs
+_HEADER_BYTES: Final = 64  # of a sequence header; its size stands further back only behind many operating points
 
 
 def recognise(head: bytes) -> bool:
@@ -44,14 +45,15 @@ def sample_bytes(config: bytes, payload: bytes, size: tuple[int, int], chunks: A
     The decoder allocates by the sequence header, before anybody compares that with the container. The depth stands too
     deep in it to be read here, so it is taken for more than 8 bits.
     """
-    headers = [*_sequence_headers(config[_CONFIG_HEADER:], chunks), *_sequence_headers(payload, chunks)]
+    configured = memoryview(config)[_CONFIG_HEADER:]  # not copied: it may be large, and belong to many items
+    headers = [*_sequence_headers(configured, chunks), *_sequence_headers(memoryview(payload), chunks)]
     if not headers or any(_frame_size(header) != size for header in headers):
         raise Malformed("a bitstream of another size than its item")
     return max(_SAMPLE_BYTES[min(header[0] >> 5, 1)] for header in headers)
 
 
-def _sequence_headers(obus: bytes, chunks: Allowance) -> list[bytes]:
-    """Return the sequence headers among the OBUs."""
+def _sequence_headers(obus: memoryview, chunks: Allowance) -> list[bytes]:
+    """Return the sequence headers among the OBUs, as far as the size needs them."""
     found, position, frames = [], 0, 0
     while position < len(obus):
         chunks.take()
@@ -67,12 +69,12 @@ def _sequence_headers(obus: bytes, chunks: Allowance) -> list[bytes]:
         if frames > _MAX_FRAMES:
             raise Malformed("more frames in an item than it can have layers")
         if kind == _SEQUENCE_HEADER:
-            found.append(obus[position : position + length])
+            found.append(bytes(obus[position : position + min(length, _HEADER_BYTES)]))
         position += length
     return found
 
 
-def _leb128(data: bytes, position: int) -> tuple[int, int]:
+def _leb128(data: memoryview, position: int) -> tuple[int, int]:
     """Return the number that stands at the position, seven bits a byte, and the position behind it."""
     value = 0
     for index, byte in enumerate(data[position : position + 8]):
@@ -84,7 +86,7 @@ def _leb128(data: bytes, position: int) -> tuple[int, int]:
 
 def _frame_size(header: bytes) -> tuple[int, int]:
     """Return the largest frame width and height that a sequence header announces."""
-    bits = Bits(header[:64])
+    bits = Bits(header)
     bits.take(4)  # profile, still picture
     if bits.take(1):  # reduced header
         bits.take(5)

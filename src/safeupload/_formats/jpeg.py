@@ -34,7 +34,9 @@ _OTHER_FRAMES: Final = {
     **dict.fromkeys((0xC9, 0xCA), "arithmetic-coded JPEG"),
 }
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RSTn have no length
-_SKIPPED: Final = frozenset({0xC8, 0xCC, 0xDC, *range(0xE0, 0xFF)})  # JPG, DAC, DNL, APPn, JPGn, COM
+# DAC, DNL, APPn, COM. Not JPG and JPGn, which are reserved: some decoders refuse them, others take their content for
+# more markers, and read another frame header in it.
+_SKIPPED: Final = frozenset({0xCC, 0xDC, *range(0xE0, 0xF0), 0xFE})
 
 # No quantifier in either: `\xff+` would be quadratic on a run of 0xFF.
 _NEXT_MARKER: Final = re.compile(rb"\xff[^\x00\xff]")

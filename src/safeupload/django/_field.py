@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from django import forms
@@ -9,8 +10,10 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils.asyncio import async_unsafe
 
+from safeupload._checks import Check, known
 from safeupload._image import NormalizedImage, normalize
 from safeupload._keys import new_key
+from safeupload._workers import WorkerProcesses
 from safeupload.errors import InvalidArgument, Rejected
 from safeupload.policy import AVATAR, Policy
 
@@ -55,14 +58,25 @@ class PictureField(forms.FileField):  # type: ignore[misc]
 
     Args:
         policy: what uploads may be, and what becomes of them.
+        decoder: where uploads are decoded: here, or in `WorkerProcesses`.
+        checks: called with each upload and its picture, to refuse it; those of the `Uploads` that stores it, at least.
         **options: those of Django's ``forms.FileField``.
 
     """
 
-    def __init__(self, *, policy: Policy = AVATAR, **options: Any) -> None:  # noqa: ANN401 - Django's
+    def __init__(
+        self,
+        *,
+        policy: Policy = AVATAR,
+        decoder: WorkerProcesses | None = None,
+        checks: Iterable[Check] = (),
+        **options: Any,  # noqa: ANN401 - Django's
+    ) -> None:
         if not isinstance(policy, Policy):
             raise InvalidArgument(f"policy: expected a Policy, got {type(policy).__name__}")
         self.policy = policy
+        self._decoder = decoder
+        self._checks = known(checks, may_be_async=False)
         super().__init__(**options)
 
     def to_python(self, data: Any) -> PictureFile | None:  # noqa: ANN401 - Django's
@@ -82,7 +96,7 @@ class PictureField(forms.FileField):  # type: ignore[misc]
     )
     def _checked(self, upload: Any) -> PictureFile:  # noqa: ANN401 - whatever the form was given
         try:
-            return PictureFile(normalize(upload, self.policy))
+            return PictureFile(normalize(upload, self.policy, decoder=self._decoder, checks=self._checks))
         except Rejected as error:
             if error.code in self.error_messages:
                 raise ValidationError(self.error_messages[error.code], error.code, error.problem()) from error
