@@ -266,6 +266,17 @@ def test_references_that_fail_stop_a_recovery(world: World) -> None:
     assert world.uploads().recover(min_age=0).removed == (key,)
 
 
+def test_a_look_does_not_age_a_mark(world: World) -> None:
+    """Who took hold of it and let it go again leaves it as young as it was, for whoever comes next."""
+    world.leave()
+    (name,) = world.marks()
+    for dated in (math.inf, math.inf, world.storage.clock() - 10):
+        mark = world.storage.seize(name, dated)
+        assert (mark is None) is (dated < math.inf)
+        if mark is not None:
+            mark.close()
+
+
 def test_many_marks_are_settled_in_batches(world: World) -> None:
     """As many as a process can have open files for, at a time."""
     gone = {world.leave() for _ in range(_MARKS + 1)}

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from buckets import Bucket
 
-from safeupload import ClockSkew
-from safeupload._keys import beside, new_key
+from safeupload import ClockSkew, InvalidArgument
+from safeupload._keys import LONGEST, beside, new_key
 from safeupload.storage import BucketStorage, Entry, File, leases
 
 LEASE, SKEW = 300, 60
@@ -123,3 +123,32 @@ def test_p8_only_suffixes_are_suffixes(bucket: Bucket, storage: BucketStorage) -
     storage.remove(key)
 
     assert {name for name in bucket.objects if not name.startswith(".")} == {beside(key, ".txt"), beside(key, "")}
+
+
+@pytest.mark.parametrize("name", ["lease", "skew"])
+@pytest.mark.parametrize("value", [0, 0.5, LONGEST + 1, "5", -1])
+def test_what_is_no_lease_is_told_by_its_name(bucket: Bucket, name: str, value: object) -> None:
+    """Whoever gives two durations reads which one is wrong."""
+    with pytest.raises(InvalidArgument, match=f"^{name}:"):
+        BucketStorage(bucket, **{name: value})  # type: ignore[arg-type]
+
+
+def test_the_longest_lease(bucket: Bucket) -> None:
+    """It is as long as a mark's name has room for."""
+    assert BucketStorage(bucket, lease=LONGEST).new_mark().name.lease == LONGEST
+
+
+def test_a_settling_lists_the_suffixes_once(bucket: Bucket, storage: BucketStorage) -> None:
+    """However many files it removes; and where it only drops marks, not at all."""
+    marks = [storage.new_mark() for _ in range(4)]
+    for mark in marks:
+        mark.save(b"picture", {"-thumb.webp": b"thumb", "-large.jpg": b"large"})
+    assert [bucket.requests.count(f"put .renditions/{suffix}") for suffix in ("-thumb.webp", "-large.jpg")] == [1, 1]
+    bucket.requests.clear()
+
+    storage.settle([], marks[:1])
+    assert bucket.requests.count("list .renditions/") == 0
+    assert storage.settle(marks[1:], []) == []
+    assert bucket.requests.count("list .renditions/") == 1
+    assert {name[:32] for name in bucket.objects if not name.startswith(".")} == {marks[0].name.key[:32]}
+    assert {data for name, (data, _) in bucket.objects.items() if name.startswith(".renditions/")} == {b""}
