@@ -252,10 +252,10 @@ class Core:
         for key in self._old.keys() & gone:
             self._observe("released", [key], state=self.state, seconds=time.perf_counter() - started)
 
-    def _attempt(self, function: Callable[..., Any], *args: object) -> Flow[Any]:
+    def _attempt(self, function: Callable[[], Any]) -> Flow[Any]:
         """Let the storage do what may fail without harm: the marks that are there already tell the rest."""
         try:
-            return (yield storing(function, *args))
+            return (yield storing(function))
         except StorageError as error:
             self._observe("failed", self._keys(), state=self.state, error=error)
 

@@ -38,6 +38,8 @@ def test_it_can_do_what_decoders_ask_for() -> None:
     assert (ours.readable(), ours.seekable()) == (True, True)
     assert ours.read() == b"abcdefghij"
     assert (ours.read(), ours.read(0), ours.read(1)) == (b"", b"", b"")
+    ours.seek(1)
+    assert ours.read(4) == b"bcde"
     ours.seek(3)
     assert ours.read(0) == b""
     assert ours.read(5) == b"defgh"

@@ -104,11 +104,12 @@ def mutate(name: str, module: dict[str, Any], *, again: bool) -> dict[Mutant, li
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
     (home / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + "\n[tool.mutmut]\n" + lines)
     meta = home / "mutants" / f"{source}.meta"
-    if meta.exists():  # mutmut would keep the verdict
+    if meta.exists():  # mutmut would keep every verdict
         known = json.loads(meta.read_text())
         codes = known["exit_code_by_key"]
         known["exit_code_by_key"] = {key: code if code in _KILLED else None for key, code in codes.items()}
         meta.write_text(json.dumps(known))
+        (home / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)  # which tests go through which function
     subprocess.run(
         [Path(sys.executable).with_name("mutmut"), "run", "--max-children=1"],
         cwd=home,

@@ -187,6 +187,29 @@ def test_a_replacement_settles_a_few_stale_marks() -> None:
     assert left == [_FEW + 2, 2, 1, 1]
 
 
+def test_a_pause_ends_where_there_is_more_to_do() -> None:
+    """Where looks are rare, the next replacement looks again at once if the last one settled as much as it may."""
+    world = World(Clocked())
+    world.storage.tidy_interval = 1000.0
+    for _ in range(2 * _FEW + 1):
+        world.leave()
+    for mark in world.storage._marks.values():
+        mark.date = world.storage.time - MIN_AGE
+    uploads = world.uploads()
+
+    left = []
+    for _ in range(4):
+        with uploads.transaction():
+            pass
+        left.append(len(world.stored()))
+    assert left == [_FEW + 1, 1, 0, 0]
+    world.leave()
+    next(iter(world.storage._marks.values())).date = world.storage.time - MIN_AGE
+    with uploads.transaction():
+        pass
+    assert len(world.stored()) == 1
+
+
 def test_a_replacement_looks_at_a_bounded_number_of_marks() -> None:
     """A long record does not make uploads slow: so many are looked at, and no more."""
     looked: list[str] = []
@@ -241,6 +264,17 @@ def test_references_that_fail_stop_a_recovery(world: World) -> None:
             Uploads(world.storage, references=used).recover(min_age=0)
     assert world.stored() == {key}
     assert world.uploads().recover(min_age=0).removed == (key,)
+
+
+def test_a_look_does_not_age_a_mark(world: World) -> None:
+    """Who took hold of it and let it go again leaves it as young as it was, for whoever comes next."""
+    world.leave()
+    (name,) = world.marks()
+    for dated in (math.inf, math.inf, world.storage.clock() - 10):
+        mark = world.storage.seize(name, dated)
+        assert (mark is None) is (dated < math.inf)
+        if mark is not None:
+            mark.close()
 
 
 def test_many_marks_are_settled_in_batches(world: World) -> None:
@@ -299,7 +333,7 @@ def test_a_sweep_counts(world: World) -> None:
     assert (report.examined, report.referenced, report.marked) == (8, 4, 2)
     (told,) = world.events
     assert set(report.removed) == gone == set(told.keys)
-    assert 0 <= told.seconds < 10
+    assert 0 < told.seconds < 10
     for _ in range(2):
         world.file()
     assert world.uploads().sweep().young == 2
@@ -450,6 +484,42 @@ def test_files_are_listed_before_marks_and_marks_before_rows() -> None:
             _run_hooked(world, moment, count, _committing(world, mark))
             assert world.rows <= world.stored(), (moment, count)
             assert mark.name.key in world.stored()
+
+
+@pytest.mark.parametrize("what", ["row", "mark"])
+def test_a_file_that_is_taken_meanwhile_keeps_no_other(what: str) -> None:
+    """One that gets its row, or a mark, between the looks is left alone, and what comes behind it is removed."""
+    world = World()
+    for _ in range(3):
+        world.file(named=True)
+    unnamed = [world.file() for _ in range(3)]
+    asked = 0
+
+    def used(keys: list[str]) -> list[str]:
+        nonlocal asked
+        asked += 1
+        if asked == 1 and what == "mark":
+            taken = world.storage.old_mark(unnamed[0], 0)
+            marks = world.storage.marks
+            calls = 0
+
+            def later() -> Iterator[MarkName]:
+                nonlocal calls
+                calls += 1
+                if calls == 2:
+                    taken.record()
+                found: Iterator[MarkName] = marks()
+                return found
+
+            world.storage.marks = later
+        if asked == 2 and what == "row":
+            world.rows.add(unnamed[0])
+        return world.used(keys)
+
+    report = Uploads(world.storage, references=used).sweep(min_age=0)
+
+    assert list(report.removed) == unnamed[1:]
+    assert unnamed[0] in world.stored()
 
 
 def _committing(world: World, mark: Any) -> Callable[[], None]:  # noqa: ANN401

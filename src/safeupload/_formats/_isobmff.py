@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _COPIES: Final = 2
 _OUTPUT_BYTES: Final = 8
 
-# Items are numbered in so many bits where we write them.
+# Items are numbered with 16 bits where we write them.
 _MOST_ITEMS: Final = 0xFFFF
 
 _KEPT: Final = (b"ispe", b"pixi", b"auxC", b"colrnclx")
