@@ -247,7 +247,7 @@ def judge(clients: Sequence[Client], looks: Sequence[Look], kills: int) -> list[
 def main(argv: Sequence[str]) -> int:
     """Soak, and tell; return 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--uploads", type=int, default=20_000, help="how many (20,000 are about twenty minutes)")
+    parser.add_argument("--uploads", type=int, default=20_000, help="how many (20,000 take ten to twenty minutes)")
     options = parser.parse_args(argv)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
