@@ -84,7 +84,7 @@ def planted(data, policy, *, pictures):
     elif what == "memory":
         bytearray(4 << 30)
     elif what == "garbage":
-        yield os.urandom(1000)
+        yield bytes(range(128, 256)) * 8
     elif what == "other":
         yield bytes([7])
     elif what == "alpha":
@@ -397,6 +397,33 @@ def test_nobody_waits_for_ever(workers: WorkerProcesses, monkeypatch: pytest.Mon
         assert isinstance(at_work.exception(), DecoderTimeout)
         monkeypatch.undo()
         normalize(jpeg(64, 48), decoder=one)
+
+
+def test_a_failed_start_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two who wait for the place of a worker, the one whose start fails leaves it to the other."""
+    start, fails = _process.Process, [True]
+
+    def starting(*arguments: Any) -> _process.Process:  # noqa: ANN401
+        if fails and waiting:
+            fails.clear()
+            raise DecoderUnavailable("planted")
+        return start(*arguments)
+
+    pool, waiting = _workers._Pool(1, 1 << 28, 2, 1000), list[int]()
+    monkeypatch.setattr(_workers, "Process", starting)
+    held = pool.take(time.monotonic() + 1)
+    with ThreadPoolExecutor(2) as threads:
+        waiting += [1]
+        others = [threads.submit(pool.take, time.monotonic() + 20) for _ in range(2)]
+        while len(pool._changed._waiters) < 2:  # type: ignore[attr-defined]  # private, and the only way to know
+            time.sleep(0.001)
+        started = time.monotonic()
+        held.end()
+        pool.give_back(held)
+        errors = [other.exception() for other in others]
+        assert time.monotonic() - started < 10
+    assert [str(error) for error in errors if error is not None] == ["planted"]
+    pool.close()
 
 
 def test_who_waits_when_it_is_closed_is_told(workers: WorkerProcesses) -> None:

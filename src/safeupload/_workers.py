@@ -143,15 +143,17 @@ class WorkerProcesses:
     @contextmanager
     def place(self) -> Generator[None]:
         """Take a place in the queue for the block; raise `DecoderUnavailable` if it is full."""
-        with self._lock:
-            if self._taken >= self._processes + self._waiting:
-                raise DecoderUnavailable(f"{self._waiting} uploads wait for a worker already")
-            self._taken += 1
+        mine = 0
         try:
+            with self._lock:
+                if self._taken >= self._processes + self._waiting:
+                    raise DecoderUnavailable(f"{self._waiting} uploads wait for a worker already")
+                mine = 1
+                self._taken += mine
             yield
         finally:
             with self._lock:
-                self._taken -= 1
+                self._taken -= mine
 
     def decode(self, data: bytes, policy: Policy) -> None:
         """Decode an upload and make nothing of it. Raises what `render` does."""
@@ -229,20 +231,23 @@ class _Pool:
     def take(self, deadline: float) -> Process:
         """Return a process that has nothing to do, started if need be; raise `DecoderUnavailable` if there is none."""
         with self._changed:
-            while not self.is_closed:
-                while self._idle:
-                    process = self._idle.pop()
-                    if process.is_usable:
-                        return process
-                    self._end(process)  # it died with nothing to do, which is nobody's fault
-                if len(self._all) < self._size:
-                    try:
-                        return self._started()
-                    except DecoderUnavailable:
-                        self._changed.notify()  # who waits behind this one must be told, too
-                        raise
-                if not self._changed.wait(max(0, deadline - time.monotonic())):
-                    raise DecoderUnavailable(f"no worker was free for {_PATIENCE:.0f} s")
+            try:
+                return self._next(deadline)
+            except BaseException:
+                self._changed.notify()  # what this one was woken for is for the next
+                raise
+
+    def _next(self, deadline: float) -> Process:
+        while not self.is_closed:
+            while self._idle:
+                process = self._idle.pop()
+                if process.is_usable:
+                    return process
+                self._end(process)  # it died with nothing to do, which is nobody's fault
+            if len(self._all) < self._size:
+                return self._started()
+            if not self._changed.wait(max(0, deadline - time.monotonic())):
+                raise DecoderUnavailable(f"no worker was free for {_PATIENCE:.0f} s")
         raise DecoderUnavailable("the workers have been closed")
 
     def give_back(self, process: Process) -> None:
