@@ -43,7 +43,7 @@ _STOPPED: Final = {-24, 24, 36, 152, 255, -9, -11}  # took too long, or crashed 
 
 _SETTINGS: Final[dict[str, Any]] = {
     "source_paths": ["src"],
-    "also_copy": ["docs"],
+    "also_copy": ["docs", "examples"],
     # Texts that people read are not asserted word by word: messages of errors.
     "do_not_mutate_patterns": [r'raise \w+\(f?["\']', r"with _?reporting\("],
     "pytest_add_cli_args": ["-n0", "-p", "no:cacheprovider"],
@@ -93,7 +93,7 @@ def mutate(name: str, module: dict[str, Any], explained: Collection[Mutant], *, 
     home = WORK / name.replace("/", ".")
     if not again:
         shutil.rmtree(home, ignore_errors=True)
-    for folder in ("docs", "src", "tests"):
+    for folder in ("docs", "examples", "src", "tests"):
         shutil.rmtree(home / folder, ignore_errors=True)
         shutil.copytree(ROOT / folder, home / folder, ignore=shutil.ignore_patterns("__pycache__"))
     source = f"src/safeupload/{name}.py"

@@ -36,7 +36,7 @@ class FolderBucket:
     mounted there, and nothing is written to what has come in its place.
     """
 
-    def __init__(self, root: Path, witness: Path, *, durable: bool, strict: bool = False) -> None:
+    def __init__(self, root: Path, witness: Path, *, durable: bool, strict: bool) -> None:
         self._root = root
         self._witness = witness
         self._durable = durable
