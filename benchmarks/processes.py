@@ -23,9 +23,13 @@ def wait_for_answer(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def family(pid: int) -> list[int]:
-    """Return the process and those that it has started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(member for child in children for member in family(int(child)))]
+    """Return the process and those that it, in whichever of its threads, has started."""
+    found = [pid]
+    with contextlib.suppress(OSError):  # it has ended
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += family(int(child))
+    return found
 
 
 def resident(pid: int, name: str = "VmRSS") -> int:

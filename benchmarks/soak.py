@@ -59,6 +59,7 @@ class Look(NamedTuple):
     """The processes of the server at a time."""
 
     memory: int
+    of_workers: int
     descriptors: int
     processes: int
 
@@ -157,7 +158,7 @@ def served(folder: Path) -> Generator[tuple[int, int]]:
         "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'app.db'}",
         "MEDIA": str(folder / "pictures"),
         "DECODER": "processes",
-        "PYTHONPATH": str(_HERE.parent / "examples"),
+        "PYTHONPATH": os.pathsep.join((str(_HERE.parent / "examples"), os.environ.get("PYTHONPATH", ""))),
         "TMPDIR": str(folder),
     }
     with socket.create_server(("127.0.0.1", 0)) as listener, (folder / "server.log").open("wb") as log:
@@ -175,13 +176,13 @@ def served(folder: Path) -> Generator[tuple[int, int]]:
 
 def look(server: int) -> Look:
     """Return what the server and its workers take now."""
-    found = [0, 0, 0]
+    memory = {server: 0}
+    descriptors = 0
     for pid in family(server):
         with contextlib.suppress(OSError, SystemExit):  # it has just ended
-            found[0] += resident(pid)
-            found[1] += len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
-            found[2] += 1
-    return Look(*found)
+            memory[pid] = resident(pid)
+            descriptors += len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+    return Look(memory[server], sum(memory.values()) - memory[server], descriptors, len(memory))
 
 
 def soak(uploads: int, folder: Path) -> tuple[list[Client], list[Look], int, list[str]]:
@@ -236,7 +237,7 @@ def judge(clients: Sequence[Client], looks: Sequence[Look], kills: int) -> list[
     quarter = len(looks) // 4
     if quarter:
         early, late = looks[quarter : 2 * quarter], looks[-quarter:]
-        for name in ("memory", "descriptors", "processes"):
+        for name in Look._fields:
             before, after = (median(getattr(each, name) for each in part) for part in (early, late))
             if after > before * _GROWTH:
                 wrong.append(f"{name} grew from {before:,.0f} to {after:,.0f}")
@@ -246,7 +247,7 @@ def judge(clients: Sequence[Client], looks: Sequence[Look], kills: int) -> list[
 def main(argv: Sequence[str]) -> int:
     """Soak, and tell; return 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--uploads", type=int, default=20_000, help="how many (20,000 are about twenty minutes)")
+    parser.add_argument("--uploads", type=int, default=20_000, help="how many (20,000 take ten to twenty minutes)")
     options = parser.parse_args(argv)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
@@ -260,7 +261,7 @@ def main(argv: Sequence[str]) -> int:
         times = sorted(each * 1e3 for client in clients for each in client.times[kind])
         shares = quantiles(times, n=100, method="inclusive") if len(times) > 1 else times * 99
         print(f"  {kind:20}p50 {shares[49]:7.0f} ms, p99 {shares[98]:7.0f} ms, at most {times[-1]:7.0f} ms")
-    for which in ("memory", "descriptors", "processes"):
+    for which in Look._fields:
         values = [getattr(each, which) for each in looks] or [0]
         shown = ", ".join(f"{each:,}" for each in values[:: max(1, len(values) // 8)])
         print(f"  {which}: {shown}")

@@ -36,7 +36,7 @@ class Infected(safeupload.CheckFailed):
 @dataclass(frozen=True)
 class ClamAV:
     """
-    A check by clamd, at the path of a socket or at a host and a port; `timeout` is for the whole scan, in seconds.
+    A check by clamd, at the path of a socket or at a host and a port; `timeout` is for the scan, in seconds.
 
     Of a file that is larger than clamd's StreamMaxLength (25 MiB unless configured) it says so; let that be more than
     the policy's `max_bytes`, and set AlertExceedsMax, without which it calls clean what it has not scanned to the end.
@@ -63,6 +63,7 @@ class ClamAV:
                 piece = upload[start : start + _PIECE]
                 connection.settimeout(_left(deadline))
                 connection.sendall(len(piece).to_bytes(4, "big") + piece)
+            connection.settimeout(_left(deadline))
             connection.sendall(bytes(4))
             answer = b""
             while not answer.endswith(b"\0"):

@@ -83,7 +83,7 @@ def stored(checks: Any, upload: Any = UPLOAD, *, form: str) -> NormalizedImage: 
             return new.image
 
     try:
-        return plainly() if form == "sync" else anyio.run(otherwise)
+        return plainly() if form == "sync" else anyio.run(otherwise, backend=form)
     finally:
         assert not list(storage.keys())
 
@@ -92,10 +92,10 @@ def normalized(checks: Any, upload: Any = UPLOAD, *, form: str) -> NormalizedIma
     """Normalize an upload by one of the functions."""
     if form == "sync":
         return safeupload.normalize(upload, checks=checks)
-    return anyio.run(partial(safeupload.normalize_async, upload, checks=checks))
+    return anyio.run(partial(safeupload.normalize_async, upload, checks=checks), backend=form)
 
 
-both = pytest.mark.parametrize("form", ["sync", "async"])
+both = pytest.mark.parametrize("form", ["sync", "asyncio", "trio"])
 everywhere = pytest.mark.parametrize("take", [normalized, stored])
 
 
@@ -188,13 +188,14 @@ def test_coroutine_functions_are_for_the_async_forms(take: Callable[..., Normali
 
 @everywhere
 @pytest.mark.parametrize("as_it_is", [True, False], ids=["open", "hidden"])
-def test_coroutine_functions_are_awaited(take: Callable[..., NormalizedImage], *, as_it_is: bool) -> None:
+@pytest.mark.parametrize("form", ["asyncio", "trio"])
+def test_coroutine_functions_are_awaited(take: Callable[..., NormalizedImage], *, form: str, as_it_is: bool) -> None:
     """A coroutine function refuses and lets pass like a plain one, also behind a function that returns its promise."""
     yes, no = (each if as_it_is else hidden(each) for each in (passes_async, refuses_async))
 
-    assert take([yes], form="async") == safeupload.normalize(UPLOAD)
+    assert take([yes], form=form) == safeupload.normalize(UPLOAD)
     with pytest.raises(CheckFailed):
-        take([no], form="async")
+        take([no], form=form)
 
 
 def test_plain_checks_leave_the_event_loop_alone() -> None:
@@ -207,7 +208,7 @@ def test_plain_checks_leave_the_event_loop_alone() -> None:
     async def coroutine(upload: bytes, picture: NormalizedImage) -> None:
         threads["coroutine"] = threading.current_thread()
 
-    normalized([plain, coroutine], form="async")
+    normalized([plain, coroutine], form="asyncio")
 
     assert threads["plain"] is not threading.current_thread()
     assert threads["coroutine"] is threading.current_thread()

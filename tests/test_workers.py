@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from safeupload import (
     Uploads,
     WorkerProcesses,
     _process,
+    _render,
     _workers,
     normalize,
     normalize_async,
@@ -43,7 +44,7 @@ from safeupload import (
 )
 from safeupload._render import Shape
 from safeupload._worker import decoded_policy, encoded
-from safeupload.storage import LocalStorage
+from safeupload.storage import LocalStorage, MemoryStorage
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
@@ -72,10 +73,18 @@ def planted(data, policy, *, pictures):
         if os.fork():
             os.fork()
         time.sleep(3600)
+    elif what == "orphan":  # left by a worker that dies
+        if os.fork():
+            os._exit(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        time.sleep(3600)
+    elif what == "poor":
+        rendered = _worker.rendered
+        _worker.rendered = lambda *rest: map(poor, rendered(*rest))
     elif what == "memory":
         bytearray(4 << 30)
     elif what == "garbage":
-        yield os.urandom(1000)
+        yield bytes(range(128, 256)) * 8
     elif what == "other":
         yield bytes([7])
     elif what == "alpha":
@@ -97,6 +106,12 @@ def planted(data, policy, *, pictures):
     yield from work(data, policy, pictures=pictures)
     if what == "more":
         yield b"3" + bytes(1000)
+
+def poor(picture):
+    def tobytes():
+        raise MemoryError
+    picture.tobytes = tobytes
+    return picture
 
 def answers():
     return _worker.numbers[1]
@@ -145,7 +160,7 @@ def children() -> set[int]:
     found = set()
     for task in Path("/proc/self/task").iterdir():
         found |= {int(each) for each in (task / "children").read_text().split()}
-    return {each for each in found if b"safeupload" in command_line(each)}
+    return {each for each in found if b"sys.path[:] = " in command_line(each)}
 
 
 def command_line(process: int) -> bytes:
@@ -198,6 +213,8 @@ FAULTS: dict[str, type[safeupload.Rejected]] = {
     "loop": DecoderTimeout,
     "sleep": DecoderTimeout,
     "memory": DecoderMemory,
+    "poor": DecoderMemory,
+    "orphan": DecoderTimeout,
     "garbage": DecoderCrashed,
     "stop": DecoderTimeout,
     "children": DecoderTimeout,
@@ -214,6 +231,7 @@ FAULTS: dict[str, type[safeupload.Rejected]] = {
 def test_a_fault_in_a_worker_is_that_picture_s(workers: WorkerProcesses, what: str) -> None:
     """Whoever sent it is refused, in time; those beside him and after him are not."""
     started = time.monotonic()
+    groups = pids(workers)
     with ThreadPoolExecutor(2) as pool:
         beside = pool.submit(normalize, plant("slow"), decoder=workers)
         with pytest.raises(FAULTS[what]):
@@ -225,6 +243,17 @@ def test_a_fault_in_a_worker_is_that_picture_s(workers: WorkerProcesses, what: s
         assert normalize(jpeg(640, 480), decoder=workers) == normalize(jpeg(640, 480))
     if Path("/proc").exists():
         assert len(children()) == 2
+        assert not members(set(groups) - set(pids(workers)))  # nor children of what was ended
+
+
+def members(groups: set[int]) -> list[int]:
+    """Return the processes that live in these groups; one that a worker forks is in its."""
+    found = []
+    for process in map(int, filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208
+        with suppress(OSError):
+            if os.getpgid(process) in groups and is_alive(process):
+                found.append(process)
+    return found
 
 
 def test_what_a_worker_says_unasked_reaches_nobody(workers: WorkerProcesses) -> None:
@@ -236,6 +265,46 @@ def test_what_a_worker_says_unasked_reaches_nobody(workers: WorkerProcesses) -> 
         time.sleep(0.1)
         assert [normalize(png(50, 70), decoder=workers) for _ in range(4)] == [normalize(png(50, 70))] * 4
         assert pids(workers) != before
+
+
+def test_who_is_busy_with_a_picture_is_not_the_worker_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding may take longer than a worker has for decoding: it waits with the next picture."""
+    encode = _render._encode
+
+    def slow(*arguments: Any) -> bytes:  # noqa: ANN401
+        time.sleep(1.5)
+        return encode(*arguments)
+
+    policy = replace(AVATAR, renditions={name: Rendition(size=(1000, 1000)) for name in ("one", "two")})
+    expected = normalize(jpeg(640, 480), policy)
+    monkeypatch.setattr(_render, "_encode", slow)
+    with WorkerProcesses(1, timeout=0.5) as workers:
+        assert normalize(jpeg(640, 480), policy, decoder=workers) == expected
+
+
+def test_a_worker_that_an_interrupt_has_lost_is_replaced(workers: WorkerProcesses) -> None:
+    """Nobody gives it back, so it gives up its place and ends."""
+    with WorkerProcesses(1) as one:
+        for _ in range(3):
+            process = one._pool.take(time.monotonic() + 1)
+            pid = process.pid
+            del process
+            normalize(jpeg(64, 48), decoder=one)
+            assert pids(one) != [pid]
+            assert not is_alive(pid)
+
+
+def test_workers_have_the_memory_that_the_policy_allows(workers: WorkerProcesses) -> None:
+    """Or a picture that it takes would be refused there: told when an `Uploads` is made, and by `normalize`."""
+    storage = MemoryStorage()
+    least = AVATAR.max_decode_bytes
+    for memory, fits in ((least, True), (least - 1, False)):
+        some = WorkerProcesses(1, memory=memory)
+        with nullcontext() if fits else pytest.raises(InvalidArgument, match="max_decode_bytes"):
+            Uploads(storage, references=lambda keys: keys, decoder=some)
+        with nullcontext() if fits else pytest.raises(InvalidArgument, match="max_decode_bytes"):
+            normalize(jpeg(64, 48), decoder=some)
+        some.close()
 
 
 @pytest.mark.parametrize("event", [select.POLLIN, select.POLLOUT], ids=["read", "write"])
@@ -330,6 +399,33 @@ def test_nobody_waits_for_ever(workers: WorkerProcesses, monkeypatch: pytest.Mon
         normalize(jpeg(64, 48), decoder=one)
 
 
+def test_a_failed_start_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two who wait for the place of a worker, the one whose start fails leaves it to the other."""
+    start, fails = _process.Process, [True]
+
+    def starting(*arguments: Any) -> _process.Process:  # noqa: ANN401
+        if fails and waiting:
+            fails.clear()
+            raise DecoderUnavailable("planted")
+        return start(*arguments)
+
+    pool, waiting = _workers._Pool(1, 1 << 28, 2, 1000), list[int]()
+    monkeypatch.setattr(_workers, "Process", starting)
+    held = pool.take(time.monotonic() + 1)
+    with ThreadPoolExecutor(2) as threads:
+        waiting += [1]
+        others = [threads.submit(pool.take, time.monotonic() + 20) for _ in range(2)]
+        while len(pool._changed._waiters) < 2:  # type: ignore[attr-defined]  # private, and the only way to know
+            time.sleep(0.001)
+        started = time.monotonic()
+        held.end()
+        pool.give_back(held)
+        errors = [other.exception() for other in others]
+        assert time.monotonic() - started < 10
+    assert [str(error) for error in errors if error is not None] == ["planted"]
+    pool.close()
+
+
 def test_who_waits_when_it_is_closed_is_told(workers: WorkerProcesses) -> None:
     """At once, and what is used afterwards works."""
     with ThreadPoolExecutor(4) as pool:
@@ -351,20 +447,18 @@ def test_closing_beside_uploads_loses_no_thread() -> None:
     ended = time.monotonic() + 3
     before = children()
 
-    def user(_: int) -> int:
-        made = 0
+    def user(_: int) -> None:
         while time.monotonic() < ended:
             with suppress(DecoderUnavailable):
                 assert normalize(jpeg(64, 48), decoder=workers) == expected
-                made += 1
-        return made
 
     with ThreadPoolExecutor(4) as pool:
-        made = pool.map(user, range(4))
+        users = pool.map(user, range(4))
         while time.monotonic() < ended:
-            time.sleep(0.5)
+            time.sleep(0.3)
             workers.close()
-        assert sum(made)
+        assert list(users) == [None] * 4
+    assert normalize(jpeg(64, 48), decoder=workers) == expected
     workers.close()
     assert children() == before
 

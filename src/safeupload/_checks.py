@@ -49,7 +49,7 @@ def checked(data: bytes, picture: NormalizedImage, checks: tuple[AsyncCheck, ...
             if is_async_callable(check):
                 result = yield asking(check, data, picture, shielded=False)
             else:
-                result = yield checking(check, data, picture)
+                (result,) = yield checking(_boxed, check, data, picture)
             if inspect.isawaitable(result):  # a function that returns a promise of its answer
                 result = yield asking(_same, result, shielded=False)
         except SafeUploadError:
@@ -59,6 +59,11 @@ def checked(data: bytes, picture: NormalizedImage, checks: tuple[AsyncCheck, ...
         if result is not None:
             raise InvalidCheck(f"{check!r} returned {result!r}; a check returns None, or raises CheckFailed")
     return replace(picture, checks=checks)
+
+
+def _boxed(check: AsyncCheck, data: bytes, picture: NormalizedImage) -> tuple[object]:
+    """Return what the check does, in a tuple: trio lets no thread return a promise."""
+    return (check(data, picture),)
 
 
 def _same(value: object) -> object:

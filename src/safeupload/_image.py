@@ -94,7 +94,7 @@ def validate(source: Source, policy: Policy = AVATAR, *, decoder: WorkerProcesse
 
     Accepts exactly what `normalize` accepts, but for its checks. See there for sources, the decoder, and errors.
     """
-    with _place(decoder):
+    with _place(decoder, policy):
         return _examined(decoder, source, policy)
 
 
@@ -140,7 +140,7 @@ def normalize(
     """
     functions = known(checks, may_be_async=False)
     kept = _Kept(bool(functions))
-    with _place(decoder):
+    with _place(decoder, policy):
         picture = _made(kept, decoder, source, policy)
     return drive(checked(kept.data, picture, functions)) if functions else picture
 
@@ -233,16 +233,19 @@ async def _in_thread(
         known = find(source)
         if known.is_async and known.chunks is not None:  # a slow client must not keep the place of others
             known = await read_async(known, policy.max_bytes)
-    with _place(decoder):
+    with _place(decoder, policy):
         async with limiter or default_limiter():
             if isinstance(known, Found) and known.is_async:
                 known = await read_async(known, policy.max_bytes)
             return await to_completion(partial(work, decoder, known, policy))
 
 
-def _place(decoder: WorkerProcesses | None) -> AbstractContextManager[object]:
+def _place(decoder: WorkerProcesses | None, policy: Policy) -> AbstractContextManager[object]:
     """Return a block with a place in the decoder's queue, which is for those who wait for the limiter, too."""
-    return nullcontext() if decoder is None else decoder.place()
+    if decoder is None:
+        return nullcontext()
+    decoder.check(policy)
+    return decoder.place()
 
 
 def _digest(data: bytes) -> str:

@@ -23,6 +23,8 @@ class Intake:
     ) -> None:
         self.policy = policy
         self._decoder = decoder
+        if decoder is not None:
+            decoder.check(policy)
         self._checks = known(checks, may_be_async=may_be_async)
 
     def take(self, source: Source | NormalizedImage) -> NormalizedImage:

@@ -60,7 +60,8 @@ class Process:
     def __init__(self, memory: int, seconds: float, pictures: int) -> None:
         self._seconds = seconds
         self._left = pictures
-        self._is_ready = self._is_over = False
+        self._is_over = True
+        self.has_worked = False
         path = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]  # noqa: PTH100 - as it is
         arguments = (json.dumps(path), str(memory), str(seconds))
         try:
@@ -75,6 +76,7 @@ class Process:
             )
         except OSError as error:
             raise DecoderUnavailable(f"could not start a worker: {error}") from error
+        self._is_over = False
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018 - for the types
         self._pipes = self._process.stdin, self._process.stdout
         self._requests, self._answers = (pipe.fileno() for pipe in self._pipes)
@@ -83,6 +85,9 @@ class Process:
             with suppress(AttributeError, OSError):  # not on Linux, or not allowed
                 fcntl.fcntl(number, fcntl.F_SETPIPE_SZ, _PIPE)
 
+    def __del__(self) -> None:
+        self.end()  # an interrupt has kept it from being given back
+
     @property
     def pid(self) -> int:
         """The number of the process."""
@@ -90,29 +95,38 @@ class Process:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can be asked: it lives, has pictures left, and has said nothing that it was not asked."""
-        if self._is_over or self._left <= 0 or self._process.poll() is not None:
-            return False
-        return not (self._is_ready and _is_waiting(self._answers, select.POLLIN, 0))
+        """Whether it lives, and has pictures left."""
+        return not self._is_over and self._left > 0 and not self._has_ended()
 
-    @property
-    def has_worked(self) -> bool:
-        """Whether it ever came up, so that another one will."""
-        return self._is_ready
+    def comes_up(self) -> bool:
+        """
+        Wait until it can be asked; return false, and end it, if it cannot any more.
+
+        So nothing that a worker says behind an answer is taken for the next one. Raises `DecoderUnavailable` if it
+        could not be asked from the first.
+        """
+        deadline = time.monotonic() + (self._seconds if self.has_worked else START)
+        with suppress(_Failed, TimeoutError):
+            if self._read(len(READY), deadline) == READY:
+                self.has_worked = True
+                return True
+        self.end()
+        if not self.has_worked:
+            raise DecoderUnavailable("a worker did not start, or is of another version")
+        return False
 
     def ask(self, data: bytes, policy: Policy, shapes: Sequence[Shape], *, pictures: bool) -> Generator[Image.Image]:
         """
-        Let the process decode an upload, and yield the pictures that it makes, each of the shape that was planned.
+        Let a process that has come up decode an upload; yield the pictures that it makes, of the planned shapes.
 
         Only pixels come back, as many as there must be: whatever the process has become, it can answer nothing else.
         Unless the answer is complete, the process is ended.
 
-        Raises `Corrupt`, `DecoderCrashed`, `DecoderTimeout`, `DecoderMemory` or `DecoderUnavailable`.
+        Raises `Corrupt`, `DecoderCrashed`, `DecoderTimeout` or `DecoderMemory`.
         """
         is_complete = False
         self._left -= 1
         try:
-            self._come_up()
             deadline = time.monotonic() + self._seconds
             text = encoded(policy)
             self._write([REQUEST.pack(pictures, len(text), len(data)), text, data], deadline)
@@ -142,7 +156,7 @@ class Process:
         """End the process."""
         if not self._is_over:
             self._is_over = True
-            if self._process.poll() is None:
+            if self._process.returncode is None:  # nobody has waited for it, so its number is nobody else's
                 with suppress(OSError):
                     os.killpg(self._process.pid, signal.SIGKILL)  # it may have children of its own
                 self._process.wait()
@@ -157,17 +171,6 @@ class Process:
     def _close(self) -> None:
         for pipe in self._pipes:
             pipe.close()
-
-    def _come_up(self) -> None:
-        """Wait until the process can be asked; the upload is not to blame for one that cannot."""
-        if self._is_ready:
-            return
-        try:
-            self._is_ready = self._read(len(READY), time.monotonic() + START) == READY
-        except (_Failed, TimeoutError) as error:
-            raise DecoderUnavailable("a worker did not start") from error
-        if not self._is_ready:
-            raise DecoderUnavailable("a worker did not start: something else writes to its standard output")
 
     def _picture(self, shape: Shape, deadline: float) -> Image.Image:
         mode = MODES.get(self._sign(deadline))
@@ -186,8 +189,9 @@ class Process:
         return sign
 
     def _verdict(self, error: Exception) -> DecoderCrashed | DecoderTimeout:
-        """Return what is to be said of the picture."""
-        by_time = isinstance(error, TimeoutError) or self._process.poll() in {-signal.SIGXCPU, -signal.SIGALRM}
+        """End the process, and return what is to be said of the picture."""
+        self.end()
+        by_time = isinstance(error, TimeoutError) or self._process.returncode in {-signal.SIGXCPU, -signal.SIGALRM}
         return DecoderTimeout() if by_time else DecoderCrashed()
 
     def _write(self, parts: Sequence[bytes], deadline: float) -> None:
@@ -201,7 +205,7 @@ class Process:
                     except BlockingIOError:
                         continue
                     except OSError as error:
-                        self._reap(deadline)
+                        self._await_end(deadline)
                         raise _Failed(str(error)) from error
 
     def _read(self, size: int, deadline: float) -> bytearray:
@@ -217,17 +221,25 @@ class Process:
                 except OSError as error:
                     raise _Failed(str(error)) from error
                 if not count:
-                    self._reap(deadline)
+                    self._await_end(deadline)
                     raise _Failed("it is gone")
                 done += count
         return found
 
-    def _reap(self, deadline: float) -> None:
+    def _await_end(self, deadline: float) -> None:
         """Wait for a process that has closed its pipe, so that it can be told how it ended."""
-        try:
-            self._process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired as error:
-            raise TimeoutError from error
+        deadline = max(deadline, time.monotonic() + 0.1)
+        while not self._has_ended():
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            time.sleep(0.001)
+
+    def _has_ended(self) -> bool:
+        """Tell whether the process has ended; it is not waited for, so that its group can still be ended."""
+        if hasattr(os, "waitid"):
+            with suppress(ChildProcessError):  # the application waits for all children
+                return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return self._process.poll() is not None
 
 
 def _is_waiting(number: int, event: int, seconds: float) -> bool:

@@ -1,9 +1,9 @@
 """
 A worker: a process that decodes, one picture after the other, until its parent is gone.
 
-It knows nothing of the application: no environment, no open files, no network connection, no working folder. What it
-may take is limited by the kernel, so that a decoder that has gone wrong, or has been taken over, can do no more than
-answer wrong pixels; it is no sandbox, though, and the kernel's other doors are open to it.
+It is given nothing of the application: no environment, no open files, no network connection, no working folder. What
+it may take is limited by the kernel, so that a decoder that has gone wrong can do no more than answer wrong pixels. It
+is no sandbox, though: to one that has been taken over, all that its user may do is open.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import PIL
+
 from safeupload._decode import decoded
 from safeupload._render import rendered
 from safeupload.errors import Corrupt, Rejected
@@ -29,7 +31,9 @@ if sys.platform != "win32":
 
 #: What a request begins with: whether pictures are wanted, and the lengths of the policy and of the upload.
 REQUEST: Final = struct.Struct("!?IQ")
-READY: Final = b"R"
+#: Said before each request: whatever else a worker has said by then, it is of no use. A package that was upgraded
+#: beneath a running application is told apart by the versions.
+READY: Final = f"protocol 1, Pillow {PIL.__version__}\n".encode()
 #: An answer is the pictures, each a mode and its pixels (whose number the parent knows), and then DONE; or it breaks
 #: off with what has gone wrong.
 DONE, CORRUPT, MEMORY = b"D", b"C", b"M"
@@ -67,8 +71,9 @@ def answer(data: bytes, policy: Policy, *, pictures: bool) -> Generator[bytes]:
     try:
         with decoded(data, policy) as (image, rebuilt, steps):
             for picture in rendered(image, rebuilt, steps, policy) if pictures else ():
+                pixels = picture.tobytes()  # before anything is said: there may be no memory for them
                 yield _SIGNS[picture.mode]
-                yield picture.tobytes()
+                yield pixels
     except Corrupt:
         yield CORRUPT
     except Rejected:  # of memory: the parent has asked for everything else that could be refused
@@ -88,18 +93,21 @@ def main(arguments: Sequence[str]) -> None:
     _warm_up()
     os.chdir("/")
     _limit(memory)
-    answers.write(READY)
-    answers.flush()
-    while head := requests.read(REQUEST.size):
+    while True:
+        answers.write(READY)
+        answers.flush()
+        if not (head := requests.read(REQUEST.size)):
+            return
         pictures, policy_size, size = REQUEST.unpack(head)
         policy = decoded_policy(requests.read(policy_size))
         data = requests.read(size)
         _limit_time(seconds)
         try:
             for part in answer(data, policy, pictures=pictures):
+                _limit_time(0)  # the parent may be busy with the picture before
                 answers.write(part)
                 answers.flush()
-                _limit_time(seconds)  # anew: the parent may have been busy with the picture before
+                _limit_time(seconds)
         except MemoryError:
             answers.write(MEMORY)
             answers.flush()

@@ -58,7 +58,8 @@ class WorkerProcesses:
     Args:
         processes: how many (default: as many as there are processors). They are started when they are first needed,
             or by `start`.
-        memory: bytes that each may take for a picture, beyond what Python and Pillow take. Enforced on Linux.
+        memory: bytes that each may take for a picture, beyond what Python and Pillow take: no less than the policy's
+            `max_decode_bytes`. Enforced on Linux.
         timeout: for a picture, by the clock and by the processor.
         pictures: after so many a process is replaced.
         waiting: uploads that may wait for a process, for a minute; one more is `DecoderUnavailable` (503).
@@ -122,7 +123,7 @@ class WorkerProcesses:
             pool, self._pool = self._pool, self._new_pool()
         pool.close()
 
-    def forked(self) -> None:
+    def _forked(self) -> None:
         """Begin anew, in a child process: the workers are the parent's, and so may be the locks."""
         pool = self._pool
         self._begin()
@@ -133,21 +134,29 @@ class WorkerProcesses:
         self._taken = 0
         self._pool = self._new_pool()
 
+    def check(self, policy: Policy) -> None:
+        """Raise `InvalidArgument` if a picture of the policy may need more memory than there is for it."""
+        if policy.max_decode_bytes > self._memory:
+            needed = f"the policy's max_decode_bytes, {policy.max_decode_bytes:,}"
+            raise InvalidArgument(f"memory: expected at least {needed}, got {self._memory:,}")
+
     @contextmanager
     def place(self) -> Generator[None]:
         """Take a place in the queue for the block; raise `DecoderUnavailable` if it is full."""
-        with self._lock:
-            if self._taken >= self._processes + self._waiting:
-                raise DecoderUnavailable(f"{self._waiting} uploads wait for a worker already")
-            self._taken += 1
+        mine = 0
         try:
+            with self._lock:
+                if self._taken >= self._processes + self._waiting:
+                    raise DecoderUnavailable(f"{self._waiting} uploads wait for a worker already")
+                mine = 1
+                self._taken += mine
             yield
         finally:
             with self._lock:
-                self._taken -= 1
+                self._taken -= mine
 
     def decode(self, data: bytes, policy: Policy) -> None:
-        """Decode an upload and make nothing of it. Raises what `pictures` does."""
+        """Decode an upload and make nothing of it. Raises what `render` does."""
         with self._process() as process:
             _exhaust(process.ask(data, policy, (), pictures=False))
 
@@ -165,15 +174,19 @@ class WorkerProcesses:
     def _process(self) -> Generator[Process]:
         """Lend a process; what it dies of when all are closed is not the picture's fault."""
         pool = self._pool
-        process = pool.take(_PATIENCE)
-        try:
-            yield process
-        except DecoderCrashed as error:
-            if pool.is_closed:
-                raise DecoderUnavailable("the workers have been closed") from error
-            raise
-        finally:
-            pool.give_back(process)
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            process = pool.take(deadline)
+            try:
+                if process.comes_up():
+                    yield process
+                    return
+            except DecoderCrashed as error:
+                if pool.is_closed:
+                    raise DecoderUnavailable("the workers have been closed") from error
+                raise
+            finally:
+                pool.give_back(process)
 
     def _new_pool(self) -> _Pool:
         return _Pool(self._processes, self._memory, self._seconds, self._pictures)
@@ -185,7 +198,7 @@ _ALL: Final[weakref.WeakSet[WorkerProcesses]] = weakref.WeakSet()
 
 def _forked() -> None:
     for each in list(_ALL):
-        each.forked()
+        each._forked()  # noqa: SLF001 - the same module
 
 
 if hasattr(os, "register_at_fork"):
@@ -206,7 +219,7 @@ class _Pool:
         self._settings = memory, seconds, pictures
         self._changed = threading.Condition()
         self._idle: list[Process] = []
-        self._all: set[Process] = set()
+        self._all: weakref.WeakSet[Process] = weakref.WeakSet()  # one that an interrupt has lost gives up its place
         self._finalizer = weakref.finalize(self, _end, self._all)
 
     def fill(self) -> None:
@@ -215,20 +228,26 @@ class _Pool:
             while not self.is_closed and len(self._all) < self._size:
                 self._idle.append(self._started())
 
-    def take(self, patience: float) -> Process:
-        """Return a process that has nothing to do, started if need be, within so many seconds."""
-        deadline = time.monotonic() + patience
+    def take(self, deadline: float) -> Process:
+        """Return a process that has nothing to do, started if need be; raise `DecoderUnavailable` if there is none."""
         with self._changed:
-            while not self.is_closed:
-                while self._idle:
-                    process = self._idle.pop()
-                    if process.is_usable:
-                        return process
-                    self._end(process)  # it died with nothing to do, which is nobody's fault
-                if len(self._all) < self._size:
-                    return self._started()
-                if not self._changed.wait(deadline - time.monotonic()):
-                    raise DecoderUnavailable(f"no worker was free for {patience:.0f} s")
+            try:
+                return self._next(deadline)
+            except BaseException:
+                self._changed.notify()  # what this one was woken for is for the next
+                raise
+
+    def _next(self, deadline: float) -> Process:
+        while not self.is_closed:
+            while self._idle:
+                process = self._idle.pop()
+                if process.is_usable:
+                    return process
+                self._end(process)  # it died with nothing to do, which is nobody's fault
+            if len(self._all) < self._size:
+                return self._started()
+            if not self._changed.wait(max(0, deadline - time.monotonic())):
+                raise DecoderUnavailable(f"no worker was free for {_PATIENCE:.0f} s")
         raise DecoderUnavailable("the workers have been closed")
 
     def give_back(self, process: Process) -> None:
@@ -249,14 +268,14 @@ class _Pool:
             self.is_closed = True
             while self._idle:
                 self._end(self._idle.pop())
-            for process in self._all:
+            for process in list(self._all):
                 process.kill()
             self._changed.notify_all()
 
     def forget(self) -> None:
         """Leave the processes to the parent of this process."""
         self._finalizer.detach()
-        for process in self._all:
+        for process in list(self._all):
             process.forget()
 
     def _started(self) -> Process:
@@ -271,7 +290,7 @@ class _Pool:
 
 def _end(processes: Iterable[Process]) -> None:
     """End the processes of a pool that nobody has any more."""
-    for process in processes:
+    for process in list(processes):
         process.end()
 
 

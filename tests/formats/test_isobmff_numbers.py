@@ -85,9 +85,8 @@ def test_p1_more_properties_than_can_be_counted(more: int) -> None:
     counts = [200] * (more // 200) + [more % 200]  # beside the size and the configuration
     lists = [struct.pack(">HB", 1, count) + b"\1" * count for count in counts]
     new = full(b"ipma", 0, 0, struct.pack(">I", 1 + len(lists)), old[16:], *lists)
-    strange = grown(data, start, old, new)
 
-    assert rebuild(strange, POLICY) == rebuild(data, POLICY)
+    assert rebuild(grown(data, start, old, new), POLICY) == rebuild(data, POLICY)
 
 
 def grown(data: bytes, start: int, old: bytes, new: bytes) -> bytes:

@@ -321,6 +321,37 @@ def test_a_policy_that_is_none_is_misuse() -> None:
         PictureField(policy={"size": (1, 1)})  # type: ignore[arg-type]
 
 
+def test_the_field_decodes_in_workers_and_checks() -> None:
+    """As `normalize` does; what a check refuses is the field's error, and what has passed is stored."""
+    asked: list[bytes] = []
+
+    def check(upload: bytes, picture: safeupload.NormalizedImage) -> None:
+        asked.append(upload)
+        if picture.info.width > 50:
+            raise safeupload.CheckFailed("At most 50 wide, please.")
+
+    upload, wide = jpeg(40, 30), jpeg(60, 30)
+    with safeupload.WorkerProcesses(1) as workers:
+        value = cleaned(upload, decoder=workers, checks=[check])
+        assert value.normalized == safeupload.normalize(upload)
+        with pytest.raises(ValidationError) as caught:
+            cleaned(wide, decoder=workers, checks=[check])
+    assert (caught.value.code, caught.value.messages) == ("check_failed", ["At most 50 wide, please."])
+    assert asked == [upload, wide]
+
+    uploads = safeupload.Uploads(MemoryStorage(), references=lambda keys: [], checks=[check])
+    with uploads.replace(value) as new:
+        assert new.image == value.normalized
+    with pytest.raises(safeupload.NotChecked), uploads.replace(cleaned(upload)):
+        pass
+    with pytest.raises(safeupload.AsyncCallable):
+        PictureField(checks=[coroutine_check])  # type: ignore[list-item]
+
+
+async def coroutine_check(upload: bytes, picture: safeupload.NormalizedImage) -> None:
+    """Let everything pass."""
+
+
 def test_a_picture_is_not_decoded_on_the_event_loop() -> None:
     """Django's own error says what to do."""
 

@@ -22,7 +22,7 @@ from safeupload.storage._base import Failure, File, Mark, Storage
 from safeupload.storage._folder import reporting, sync_folder
 from safeupload.storage._folders import FolderBucket
 from safeupload.storage._locks import LockedFolder
-from safeupload.storage.leases import LEASE, BucketStorage, lease_seconds
+from safeupload.storage.leases import LEASE, SKEW, BucketStorage, lease_seconds
 
 __all__ = ["Durability", "LocalStorage"]
 
@@ -163,7 +163,7 @@ class LocalStorage:
                 sync_folder(self._root)
         if mode.is_file():
             bucket = FolderBucket(self._root, mode, durable=self._durable, strict=strict)
-            return BucketStorage(bucket, lease=LEASE if lease is None else lease)
+            return BucketStorage(bucket, lease=LEASE if lease is None else lease, skew=SKEW)
         folder = self._locked(_PENDING, strict=strict)
         if folder is None or lease is not None:
             raise UnsupportedStorage(
