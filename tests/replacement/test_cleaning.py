@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import math
+import os
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -263,6 +265,17 @@ def test_references_that_fail_stop_a_recovery(world: World) -> None:
         with pytest.raises(LookupError):
             Uploads(world.storage, references=used).recover(min_age=0)
     assert world.stored() == {key}
+    assert world.uploads().recover(min_age=0).removed == (key,)
+
+
+def test_no_age_is_none(tmp_path: Path) -> None:
+    """With an age of 0 all is settled that nobody holds, also where a clock lags behind what it has dated."""
+    world = World(LocalStorage(tmp_path, durability="none"))
+    key = world.leave()
+    for path in (tmp_path / ".pending").iterdir():
+        os.utime(path, (time.time() + 100, time.time() + 100))
+
+    assert world.uploads().recover(min_age=1).waiting == 1
     assert world.uploads().recover(min_age=0).removed == (key,)
 
 

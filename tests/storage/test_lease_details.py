@@ -84,7 +84,12 @@ def test_a_bucket_that_does_not_list_by_name(
     bucket.put(beside(lonely, "-thumb.webp"), b"thumb")
     renditions = [beside(key, "-thumb.webp") for key in (*keys, lonely)]
 
-    for order in ([*renditions, *keys], [*keys, *renditions], [*reversed(renditions), *keys]):
+    for order in (
+        [*renditions, *keys],
+        [*keys, *renditions],
+        [*keys, *reversed(renditions)],
+        [*reversed(renditions), *keys],
+    ):
 
         def entries(folder: str, order: list[str] = order) -> Iterator[Entry]:
             return iter([] if folder else [Entry(name, 5.0) for name in order])

@@ -71,3 +71,19 @@ def test_an_object_has_the_date_that_is_listed() -> None:
     assert date is not None
     assert Entry(key, date) in list(storage._objects.entries(""))
     assert storage.exists(key)
+
+
+@pytest.mark.parametrize(("says", "raised"), [("404 Not Found", False), ("<Code>NoSuchBucket</Code>", True)])
+def test_servers_that_complain_of_what_is_gone(monkeypatch: pytest.MonkeyPatch, says: str, *, raised: bool) -> None:
+    """To remove what is not there is no error, whatever a server says; that the whole bucket is not there is one."""
+
+    def delete(*arguments: object) -> None:
+        raise FileNotFoundError(says)
+
+    monkeypatch.setattr(obstore, "delete", delete)
+    objects = ObjectStorage(MemoryStore())._objects
+    if raised:
+        with pytest.raises(FileNotFoundError):
+            objects.delete(new_key())
+    else:
+        objects.delete(new_key())
