@@ -200,6 +200,43 @@ def test_it_opens_beside_a_recovery_without_an_age(tmp_path: Path) -> None:
     assert list((tmp_path / ".pending").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("owner", "name", "taken"),
+    [
+        (Folder, "link", FileNotFoundError(errno.ENOENT, "No such file or directory")),
+        (Folder, "open", None),
+        (Descriptor, "lock", False),
+    ],
+    ids=["before the link", "before it is opened", "while it is locked"],
+)
+def test_a_probe_that_a_cleaner_disturbed_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, taken: object
+) -> None:
+    """It is neither a yes nor a no: the folder is tried again, and after a hundred tries there is an error."""
+    real = getattr(owner, name)
+    left = 99
+
+    def disturbed(self: object, *arguments: object) -> object:
+        nonlocal left
+        if (name == "open" and ".jpg" not in str(arguments[0])) or left == 0:
+            return real(self, *arguments)
+        left -= 1
+        if isinstance(taken, Exception):
+            raise taken
+        return taken
+
+    monkeypatch.setattr(owner, name, disturbed)
+
+    assert not isinstance(LocalStorage(tmp_path / "patient")._marked, BucketStorage)
+    assert left == 0
+    left = 100
+    with pytest.raises(StorageError, match="taken away"):
+        LocalStorage(tmp_path / "patient")
+    monkeypatch.undo()
+    assert list((tmp_path / "patient/.pending").iterdir()) == []
+    LocalStorage(tmp_path / "patient")
+
+
 def no_link(*_: object, **__: object) -> None:
     """Be a file system without hard links."""
     raise OSError(errno.EPERM, "Operation not permitted")

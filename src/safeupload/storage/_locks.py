@@ -31,9 +31,12 @@ from safeupload.storage._folder import Descriptor, Folder, reporting
 #: Names that are tried before a mark is given up. A second one is needed only if a cleaner looks at the first between
 #: its creation and its lock, which are microseconds apart; so many in a row mean that something else is wrong.
 _TRIES: Final = 10
-#: What a file system says that has no hard links or no locks; and what it says of a mark that somebody took away.
+#: How often a folder is tried while a cleaner takes the marks of the trial away; it wins about every second time, so
+#: that so many in a row mean that something else is wrong.
+_PROBES: Final = 100
+#: What a file system says that has no hard links or no locks.
 _UNSUPPORTED: Final = frozenset(
-    {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOLCK, errno.ENOENT}
+    {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOLCK}
 )
 
 
@@ -150,16 +153,23 @@ class LockedFolder:
         `recover` drops them one at a time. One that recovers just now may take them away, hence several tries.
         """
         with reporting("open the storage"):
-            return any(self._keeps_promises() for _ in range(_TRIES))
+            for _ in range(_PROBES):
+                answer = self._keeps_promises()
+                if answer is not None:
+                    return answer
+        raise StorageError("could not try the folder: every mark was taken away at once")
 
-    def _keeps_promises(self) -> bool:
+    def _keeps_promises(self) -> bool | None:
+        """Return the answer; none if somebody who recovers has been at these marks."""
         first = new_mark()
         second = old_mark(first.key, 0)
         held = self._pending.create(first.name)
         try:
             self._pending.link(first.name, self._pending, second.name)
             rival = self._pending.open(second.name)
-            return held.lock() and rival is not None and not rival.lock()
+            return None if rival is None or not held.lock() else not rival.lock()
+        except FileNotFoundError:
+            return None
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
