@@ -1,0 +1,1 @@
+"""The steps of docs/tutorial.md, each a whole application."""
