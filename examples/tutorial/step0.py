@@ -15,11 +15,11 @@ from sqlalchemy import String
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-MEDIA = Path(os.environ.get("MEDIA", "media")) / "profile_pics"
+MEDIA = Path(os.environ.get("MEDIA", "var")) / "profile_pics"
 MEDIA.mkdir(parents=True, exist_ok=True)
 LIMIT = 5 * 1024 * 1024
 
-engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///tutorial.db"))
+engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///var/app.db"))
 Session = async_sessionmaker(engine, expire_on_commit=False)
 
 

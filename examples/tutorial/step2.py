@@ -17,10 +17,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 import safeupload
 from safeupload.asgi import BodyLimit
 
-MEDIA = Path(os.environ.get("MEDIA", "media")) / "profile_pics"
+MEDIA = Path(os.environ.get("MEDIA", "var")) / "profile_pics"
 MEDIA.mkdir(parents=True, exist_ok=True)
 
-engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///tutorial.db"))
+engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///var/app.db"))
 Session = async_sessionmaker(engine, expire_on_commit=False)
 
 

@@ -16,9 +16,9 @@ import safeupload
 from safeupload.asgi import BodyLimit
 from safeupload.storage import LocalStorage
 
-MEDIA = Path(os.environ.get("MEDIA", "media"))
+MEDIA = Path(os.environ.get("MEDIA", "var"))
 
-engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///tutorial.db"))
+engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///var/app.db"))
 Session = async_sessionmaker(engine, expire_on_commit=False)
 
 if engine.dialect.name == "sqlite":  # it has no lock for a row, so a transaction takes the one of the database

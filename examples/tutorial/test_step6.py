@@ -16,8 +16,8 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
     """Give a client of the application, which has an empty database and an empty folder."""
     monkeypatch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path / 'app.db'}")
     monkeypatch.setenv("MEDIA", str(tmp_path))
-    monkeypatch.delitem(sys.modules, "tutorial.step5", raising=False)
-    with TestClient(importlib.import_module("tutorial.step5").app) as client:
+    monkeypatch.delitem(sys.modules, "step5", raising=False)
+    with TestClient(importlib.import_module("step5").app) as client:
         yield client
 
 
@@ -57,7 +57,7 @@ def test_a_picture_goes_with_its_account(client: TestClient, tmp_path: Path) -> 
     """The folder is empty afterwards."""
     user = f"/users/{client.post('/users').json()['id']}"
     client.put(f"{user}/picture", files={"file": picture("red")})
-    assert len(list(tmp_path.rglob("*.jpg"))) == 1
+    assert len(list(tmp_path.glob("pictures/*.jpg"))) == 1
     assert client.delete(user).status_code == 204
 
-    assert list(tmp_path.rglob("*.jpg")) == []
+    assert list(tmp_path.glob("pictures/*.jpg")) == []

@@ -53,7 +53,7 @@ class Running:
 
     def files(self) -> list[str]:
         """Return the addresses of all files there are."""
-        return sorted(f"/pictures/{path.name}" for path in self.folder.rglob("*.jpg"))
+        return sorted(f"/pictures/{path.name}" for path in self.folder.glob("*/*.jpg"))
 
     def shown(self) -> bytes:
         """Return the picture that the row leads to."""
@@ -78,8 +78,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         with monkeypatch.context() as patched:
             for name, value in settings(folder).items():
                 patched.setenv(name, value)
-            patched.delitem(sys.modules, f"tutorial.step{step}", raising=False)
-            module = importlib.import_module(f"tutorial.step{step}")
+            patched.delitem(sys.modules, f"step{step}", raising=False)
+            module = importlib.import_module(f"step{step}")
         with TestClient(module.app, raise_server_exceptions=False) as client:
             yield Running(module, client, folder)
 
@@ -141,15 +141,13 @@ def test_the_first_step_is_on_the_page() -> None:
 def test_the_page_leads_from_file_to_file(step: int) -> None:
     """Who makes the changes that the page shows in the file of the step before has the file of the step."""
     code, done = body(step - 1), ""
-    hunks = [hunk for block in blocks(step, "diff") for hunk in block.split("\n\n\n")]
-    for hunk in hunks:
-        lines = [line or " " for line in hunk.strip("\n").split("\n")]
+    for hunk in blocks(step, "diff"):
+        lines = [line or " " for line in hunk.splitlines()]
         before, after = ("".join(f"{line[1:]}\n" for line in lines if line[0] in kept) for kept in (" -", " +"))
         assert code.count(before) == 1, f"not there, or not once: {hunk}"
         done += code.partition(before)[0] + after
         code = code.partition(before)[2]
 
-    assert hunks
     assert done + code == body(step)
 
 
@@ -393,7 +391,7 @@ def crash(app: Running, step: int, moment: str) -> None:
     """Change the picture in a process of its own, which ends before or after its commit, for no reason at all."""
     upload = app.folder / "upload"
     upload.write_bytes(picture("blue"))
-    command = [sys.executable, "-c", PLUG, f"tutorial.step{step}", moment, str(upload), str(HERE.parent)]
+    command = [sys.executable, "-c", PLUG, f"step{step}", moment, str(upload), str(HERE)]
     done = subprocess.run(command, env={**os.environ, **settings(app.folder)}, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (9, b"")
 
@@ -439,7 +437,7 @@ def test_the_commands_of_step_5_find_what_is_left(run: Run) -> None:
         left = []
         for command in re.findall(r"python (-m safeupload .*)", commands):
             words = [sys.executable, *command.split(), "--min-age", "0"]
-            subprocess.run(words, cwd=HERE.parent, env={**os.environ, **settings(app.folder)}, check=True)
+            subprocess.run(words, cwd=HERE, env={**os.environ, **settings(app.folder)}, check=True)
             left.append(len(app.files()))
 
         assert left == [3, 2]

@@ -1,1 +1,0 @@
-"""The steps of docs/tutorial.md, each a whole application."""
