@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import pytest
 from builders.pictures import jpeg
+from docs._ext import states
 from sqlalchemy import String, create_engine, event, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
@@ -22,7 +23,7 @@ import safeupload
 import safeupload.storage
 from safeupload._cli.main import main
 from safeupload._events import EventName
-from safeupload._machine import diagram
+from safeupload._machine import TABLE, Does
 from safeupload.asgi import BodyLimit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -180,10 +181,11 @@ def test_the_table_of_errors_is_true() -> None:
 
 
 def test_the_diagram_is_the_table() -> None:
-    """The page shows the states and transitions that the code has."""
-    page = (ROOT / "docs/how-to/replacing.md").read_text()
-
-    assert f"```mermaid\n{diagram()}\n```" in page
+    """The picture shows the states and transitions that the code has; what changes no file has no arrow."""
+    assert states.PICTURE.read_text(encoding="utf-8") == states.svg()
+    assert "../explanation/states.svg" in (ROOT / "docs/how-to/replacing.md").read_text()
+    told = [happened for reasons in states.legend().values() for each in reasons.values() for happened in each]
+    assert len(told) == sum(does is not Does.NOTHING for _, does in TABLE.values())
 
 
 def test_the_table_of_mistakes_is_true() -> None:
