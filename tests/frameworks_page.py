@@ -1,9 +1,9 @@
-"""The blocks of docs/frameworks.md, each of which says in its first line in which file it belongs."""
+"""The blocks of docs/how-to/frameworks.md, each of which says in its first line in which file it belongs."""
 
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parent.parent / "docs/frameworks.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs/how-to/frameworks.md"
 _BLOCK = re.compile(r"^```py\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import pytest
 from builders.pictures import jpeg
+from docs._ext import states
 from sqlalchemy import String, create_engine, event, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
@@ -22,7 +23,7 @@ import safeupload
 import safeupload.storage
 from safeupload._cli.main import main
 from safeupload._events import EventName
-from safeupload._machine import diagram
+from safeupload._machine import TABLE, Does
 from safeupload.asgi import BodyLimit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,8 +132,8 @@ def test_the_function_of_the_page_takes_over_a_folder(
     """The module that the page shows is one that the command runs with."""
     module = ModuleType("take_over")
     vars(module).update(names(tmp_path))
-    for source in BLOCK.findall((ROOT / "docs/adopt.md").read_text()):
-        exec(compile(source, "adopt.md", "exec"), vars(module))  # noqa: S102 - to run them is the point
+    for source in BLOCK.findall((ROOT / "docs/how-to/migrating.md").read_text()):
+        exec(compile(source, "migrating.md", "exec"), vars(module))  # noqa: S102 - to run them is the point
     monkeypatch.setitem(sys.modules, "take_over", module)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     old = tmp_path / "profile_pics"
@@ -164,7 +165,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_the_table_of_limits_is_true() -> None:
     """The page's defaults are the policy's."""
-    table = (ROOT / "docs/pictures.md").read_text()
+    table = (ROOT / "docs/explanation/pictures.md").read_text()
     for name in (field for field in safeupload.Policy.__dataclass_fields__ if field.startswith("max_")):
         value = getattr(safeupload.AVATAR, name)
         stated = f"{value // (1 << 20)} MiB" if name.endswith("bytes") else f"{value:,}"
@@ -173,22 +174,23 @@ def test_the_table_of_limits_is_true() -> None:
 
 def test_the_table_of_errors_is_true() -> None:
     """The page's codes and statuses are the classes'."""
-    table = (ROOT / "docs/pictures.md").read_text()
+    table = (ROOT / "docs/explanation/pictures.md").read_text()
     for error in (each for each in vars(safeupload).values() if isinstance(each, type)):
         if issubclass(error, safeupload.Rejected) and error is not safeupload.Rejected:
             assert f"| `{error.__name__}` | `{error.code}` | {error.status} |" in table
 
 
 def test_the_diagram_is_the_table() -> None:
-    """The page shows the states and transitions that the code has."""
-    page = (ROOT / "docs/replacement.md").read_text()
-
-    assert f"```mermaid\n{diagram()}\n```" in page
+    """The picture shows the states and transitions that the code has; what changes no file has no arrow."""
+    assert states.PICTURE.read_text(encoding="utf-8") == states.svg()
+    assert "../explanation/states.svg" in (ROOT / "docs/how-to/replacing.md").read_text()
+    told = [happened for reasons in states.legend().values() for each in reasons.values() for happened in each]
+    assert len(told) == sum(does is not Does.NOTHING for _, does in TABLE.values())
 
 
 def test_the_table_of_mistakes_is_true() -> None:
     """Every error that the page names is one of misuse, and every event is one that is told."""
-    page = (ROOT / "docs/replacement.md").read_text()
+    page = (ROOT / "docs/how-to/replacing.md").read_text()
     section = page.partition("## What fails loudly")[2].partition("\n## ")[0]
     mistakes = re.findall(r"^\|.*\| `(\w+)` \|$", section, re.MULTILINE)
 

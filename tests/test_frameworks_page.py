@@ -1,4 +1,4 @@
-"""The recipes of docs/frameworks.md for FastAPI and Flask work as they are; Django's: integration/django_page.py."""
+"""The recipes of docs/how-to/frameworks.md for FastAPI and Flask work as they are; Django's: integration/django_page.py."""
 
 import asyncio
 from collections.abc import AsyncGenerator

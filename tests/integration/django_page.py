@@ -1,4 +1,4 @@
-"""The recipes for Django work as docs/frameworks.md shows them, in a process of their own: see test_django."""
+"""The recipes for Django work as docs/how-to/frameworks.md shows them, in a process of their own: see test_django."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_the_field_and_the_limit(tmp_path: Path) -> None:
 
 
 def test_the_page_about_frameworks(tmp_path: Path) -> None:
-    """What docs/frameworks.md shows for Django."""
+    """What docs/how-to/frameworks.md shows for Django."""
     run(tmp_path, name="django_page.py", least=8)
 
 
