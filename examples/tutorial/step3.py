@@ -4,7 +4,6 @@ import os
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response, UploadFile
 from fastapi.responses import JSONResponse
@@ -21,17 +20,9 @@ MEDIA = Path(os.environ.get("MEDIA", "var"))
 engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///var/app.db"))
 Session = async_sessionmaker(engine, expire_on_commit=False)
 
-if engine.dialect.name == "sqlite":  # it has no lock for a row, so a transaction takes the one of the database
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def no_implicit_begin(connection: Any, _: object) -> None:  # noqa: ANN401 - SQLAlchemy's
-        """Leave the beginning to us."""
-        connection.isolation_level = None
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin_immediate(connection: Any) -> None:  # noqa: ANN401
-        """Take the lock at once, and not at the first write."""
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+if engine.dialect.name == "sqlite":  # which has no lock for a row: let a transaction begin with that of the database
+    event.listen(engine.sync_engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
 
 
 class Base(DeclarativeBase):
