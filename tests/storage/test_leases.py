@@ -13,7 +13,8 @@ from fakes import THUMB, picture
 from safeupload import ClockSkew, InvalidArgument, LeaseExpired, StorageError, Uploads
 from safeupload._keys import beside, new_key
 from safeupload.errors import InvalidKey
-from safeupload.storage import BucketStorage, File, MemoryStorage, leases
+from safeupload.storage import BucketStorage, File, MemoryStorage
+from safeupload.storage import _clocks as clocks
 
 LEASE, SKEW = 300, 60
 
@@ -225,9 +226,9 @@ def test_either_clock_ends_a_lease(
     mark.save(b"picture")
     then = bucket.now
     if stopped == "elapsed":
-        monkeypatch.setattr(leases, "elapsed", lambda: then)
+        monkeypatch.setattr(clocks, "elapsed", lambda: then)
     else:
-        monkeypatch.setattr(leases.time, "time", lambda: then)  # type: ignore[attr-defined]
+        monkeypatch.setattr(clocks.time, "time", lambda: then)  # type: ignore[attr-defined]
     bucket.now += LEASE - 1
     mark.check()
     bucket.now += 1
@@ -365,12 +366,12 @@ def test_leases_that_cannot_work(bucket: Bucket, seconds: Any) -> None:  # noqa:
 
 def test_the_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes on, on systems that have less to choose from as well."""
-    first = leases.elapsed()
-    assert 0 <= leases.elapsed() - first < 60
+    first = clocks.elapsed()
+    assert 0 <= clocks.elapsed() - first < 60
     for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):
-        monkeypatch.delattr(leases.time, name, raising=False)  # type: ignore[attr-defined]
-        first = leases.elapsed()
-        assert 0 <= leases.elapsed() - first < 60
+        monkeypatch.delattr(clocks.time, name, raising=False)  # type: ignore[attr-defined]
+        first = clocks.elapsed()
+        assert 0 <= clocks.elapsed() - first < 60
 
 
 # --- requests ---
