@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from safeupload.errors._base import Misuse
 
 
@@ -121,6 +123,21 @@ class NotCommitted(Misuse):
     """
 
     code = "not_committed"
+
+    def __init__(self, missing: Iterable[str], still: Iterable[str]) -> None:
+        """Note the new keys that are `missing`, and the old ones that are `still` named."""
+        self.missing = tuple(sorted(missing))
+        self.still = tuple(sorted(still))
+        super().__init__(self.missing, self.still)
+
+    def __str__(self) -> str:
+        """Say what is wrong, for the developer."""
+        found = (("still names the old file", self.still), ("does not name the new file", self.missing))
+        facts = " and ".join(f"the database {what} {' '.join(keys)}" for what, keys in found if keys)
+        return (
+            f"the commit returned, but {facts}; all files are kept. Was the key assigned to the row, is this the"
+            " session that holds it, and does references look at that database?"
+        )
 
 
 class NotAborted(Misuse):
