@@ -7,6 +7,8 @@ import pytest
 from safeupload.storage import Entry
 from safeupload.storage import _clocks as clocks
 
+LEASE, SKEW = 300, 60
+
 
 class Bucket:
     """Named objects, and a clock that stands still until it is told."""

@@ -5,27 +5,11 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from buckets import Bucket
+from buckets import LEASE, Bucket
 
 from safeupload import ClockSkew, InvalidArgument
 from safeupload._keys import LONGEST, beside, new_key
 from safeupload.storage import BucketStorage, Entry, File, _clocks
-
-LEASE, SKEW = 300, 60
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """Give a bucket, by whose clock everything goes."""
-    bucket = Bucket()
-    bucket.rule(monkeypatch)
-    return bucket
-
-
-@pytest.fixture
-def storage(bucket: Bucket) -> BucketStorage:
-    """Give a storage on the bucket."""
-    return BucketStorage(bucket, lease=LEASE, skew=SKEW)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from buckets import Bucket
+from buckets import LEASE, SKEW, Bucket
 from fakes import THUMB, picture
 
 from safeupload import ClockSkew, InvalidArgument, LeaseExpired, StorageError, Uploads
@@ -15,22 +15,6 @@ from safeupload._keys import beside, new_key
 from safeupload.errors import InvalidKey
 from safeupload.storage import BucketStorage, File, MemoryStorage
 from safeupload.storage import _clocks as clocks
-
-LEASE, SKEW = 300, 60
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """Give a bucket, by whose clock everything goes."""
-    bucket = Bucket()
-    bucket.rule(monkeypatch)
-    return bucket
-
-
-@pytest.fixture
-def storage(bucket: Bucket) -> BucketStorage:
-    """Give a storage on the bucket."""
-    return BucketStorage(bucket, lease=LEASE, skew=SKEW)
 
 
 class Rows:
