@@ -1,6 +1,5 @@
 """docs/explanation/orm-events.md is so: the blocks for Django; those for SQLAlchemy are run by test_docs."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,18 +7,18 @@ from pathlib import Path
 import django
 import pytest
 import sqlalchemy
+from pages import ROOT, blocks
 
-PAGE = Path(__file__).resolve().parent.parent / "docs/explanation/orm-events.md"
-BLOCK = re.compile(r"^```py\n# Django\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGE = ROOT / "docs/explanation/orm-events.md"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_the_blocks_for_django_run(tmp_path: Path) -> None:
     """All of them, in the order of the page, with one database."""
-    script = Path(__file__).parent / "integration/django_events.py"
-    blocks = BLOCK.findall(PAGE.read_text())
-    command = [sys.executable, "-W", "error", str(script), str(tmp_path)]
-    done = subprocess.run(command, input="\0".join(blocks), capture_output=True, text=True, check=False)
+    script = "tests/integration/django_events.py"
+    sources = [block.source for block in blocks(PAGE) if block.run_by == script]
+    command = [sys.executable, "-W", "error", str(ROOT / script), str(tmp_path)]
+    done = subprocess.run(command, input="\0".join(sources), capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "ok\n" * 4

@@ -1,4 +1,4 @@
-"""Each step of the tutorial runs and is on the page; what steps 1 and 2 mend is wrong before them, and right then."""
+"""Each step runs, and is in docs/tutorial.md; what the steps 1 and 2 mend is wrong before them, and right from then on."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ def body(step: int) -> str:
 
 def test_the_first_step_is_on_the_page() -> None:
     """All of its code, in one block."""
-    assert body(0) in blocks(0, "py")
+    assert body(0) in blocks(0, "python")
 
 
 @pytest.mark.parametrize("step", STEPS[1:])
@@ -39,7 +39,7 @@ def test_the_page_leads_from_file_to_file(step: int) -> None:
 
 def test_the_last_step_is_on_the_page() -> None:
     """The tests of the application, as they are."""
-    assert (HERE / "test_step6.py").read_text() in blocks(6, "py")
+    assert (HERE / "test_step6.py").read_text() in blocks(6, "python")
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -81,7 +81,7 @@ def lose_the_reply(app: Running) -> None:
 
 def test_the_obvious_mend_loses_the_picture(run: Run) -> None:
     """An `except` that removes the new file removes the one that the row names."""
-    (mend,) = (block for block in blocks(3, "py") if block.startswith("# the obvious mend"))
+    (mend,) = (block for block in blocks(3, "python") if block.startswith("# the obvious mend"))
     with run(2) as app:
         exec(compile(mend, "the obvious mend", "exec"), vars(app.module))  # noqa: S102 - to run it is the point
         app.put(picture("red"))
