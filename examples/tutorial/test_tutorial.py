@@ -1,4 +1,4 @@
-"""Each step runs, and is in docs/tutorial.md; what the steps 1 and 2 mend is wrong before them, and right from then on."""
+"""Each step runs, and is in docs/tutorial.md; what steps 1 and 2 mend is wrong before them, and right from then on."""
 
 import json
 import sys

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from safeupload import ImageInfo, NormalizedImage, Uploads
 from safeupload.storage import LocalStorage
@@ -97,9 +96,9 @@ def watch(old: str, reached: Callable[[str], None]) -> None:
     """Tell of the steps that are inside the storage; what is `old` has to be removed before it is forgotten."""
     link, unlink = Folder.link, Folder.unlink
 
-    def linked(self: Folder, *names: Any) -> None:  # noqa: ANN401 - whatever it takes
+    def linked(self: Folder, name: str, other: Folder, new: str) -> None:
         reached("writing")
-        link(self, *names)
+        link(self, name, other, new)
 
     def unlinked(self: Folder, name: str) -> None:
         unlink(self, name)
