@@ -45,7 +45,7 @@ copybutton_only_copy_prompt_lines = True
 # Every reference has to lead somewhere. Other projects' pages are not fetched, so only names of ours are known,
 # and of those the public ones.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!safeupload\.).*|safeupload\..*\._\w+|safeupload\._blocks\.T")]
+nitpick_ignore_regex = [("py:.*", r"(?!safeupload\.).*|safeupload\.(.*\.)?_.*")]
 
 html_theme = "furo"
 html_title = "safeupload"
