@@ -40,7 +40,13 @@ else:
 
 ROOT = Path(__file__).resolve().parent
 PYTHON = "{}.{}".format(*sys.version_info[:2])
-CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
+CHECKS = (
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+    ["mypy"],
+    ["basedpyright"],
+    ["basedpyright", "--verifytypes", "safeupload", "--ignoreexternal"],
+)
 INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 
 
@@ -208,7 +214,9 @@ def quietly(command: Sequence[str]) -> None:
 
 def run(home: Path, arguments: Sequence[str]) -> int:
     """Run the Python of an environment and return its exit code."""
-    return subprocess.run([python(home), *arguments], env=environ(os.environ), check=False).returncode
+    # First on the path, so that a type checker asks this Python what is installed.
+    path = {"PATH": os.pathsep.join((str(python(home).parent), os.environ.get("PATH", os.defpath)))}
+    return subprocess.run([python(home), *arguments], env=environ(os.environ) | path, check=False).returncode
 
 
 def become(home: Path, arguments: Sequence[str], hold: int) -> NoReturn:

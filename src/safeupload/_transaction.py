@@ -306,7 +306,7 @@ def _beside(image: NormalizedImage) -> dict[str, bytes]:
 
 def _explain(missing: Iterable[str], still: Iterable[str]) -> str:
     """Return what is wrong with the commit, for the developer."""
-    parts = []
+    parts: list[str] = []
     if still:
         parts.append(f"the database still names the old file {' '.join(sorted(still))}")
     if missing:

@@ -49,7 +49,7 @@ words. Those are in ``__cause__``, for your log.
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,7 +115,7 @@ class SafeUploadError(Exception):
     code: ClassVar[str] = "safeupload_error"
     status: ClassVar[int] = 500
 
-    def __new__(cls, *args: object, **_: object) -> SafeUploadError:  # noqa: PYI034 - exceptions are pickled through this signature
+    def __new__(cls, *args: object, **_: object) -> Self:  # exceptions are pickled through this signature
         """Refuse to make an abstract error."""
         if cls in _ABSTRACT:
             raise TypeError(f"{cls.__name__} is a family of errors; raise one of its members")
@@ -205,7 +205,7 @@ class FormatNotAllowed(Rejected):
     def __init__(self, format: str, allowed: Iterable[str]) -> None:  # noqa: A002 - the field's standard term
         """Note the `format` found and the formats `allowed`."""
         self.format = format
-        self.allowed = tuple(sorted(allowed))
+        self.allowed: tuple[str, ...] = tuple(sorted(allowed))
         super().__init__(format, self.allowed)
 
     def __str__(self) -> str:
