@@ -29,7 +29,7 @@ class Sample:
     make: Callable[[], bytes]
     about: str
     code: str | None = None
-    canaries: Mapping[bytes, str] = field(default_factory=dict)
+    canaries: Mapping[bytes, str] = field(default_factory=dict[bytes, str])
     harm: str = ""
 
 
