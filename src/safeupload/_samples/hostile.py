@@ -14,7 +14,7 @@ from typing import Final
 
 from PIL import Image
 
-from safeupload._cli.benign import exif, scene
+from safeupload._samples.benign import exif, scene
 
 #: The payload of the scripts, so that it can be searched for in a result.
 SCRIPT: Final = b"<script>alert('canary-script')</script>"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from safeupload._cli import benign, hostile
+from safeupload._samples import benign, hostile
 
 __all__ = ["BENIGN", "HOSTILE", "SAMPLES", "Sample"]
 
