@@ -20,7 +20,8 @@ import anyio
 from safeupload._adoption import AdoptionReport
 from safeupload._cli.screen import PLAIN, Count, complain, counter, say
 from safeupload._drive import Flow, drive, drive_async
-from safeupload._recovery import RecoveryReport, SweepReport
+from safeupload._recovery import RecoveryReport
+from safeupload._sweep import SweepReport
 from safeupload._uploads import AsyncUploads, Uploads
 from safeupload.errors import SweepRefused
 
