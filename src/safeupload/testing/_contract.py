@@ -1,8 +1,7 @@
 """
-For tests: what a storage of your own has to do.
+What a storage of your own has to do, as tests.
 
-Nothing here is imported by the library, and nothing here imports a test framework: the checks are plain methods with
-plain assertions, which pytest collects.
+The checks are plain methods with plain assertions, which pytest collects; nothing here imports it.
 """
 
 from __future__ import annotations
