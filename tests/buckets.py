@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from safeupload.storage import Entry, leases
+from safeupload.storage import Entry
+from safeupload.storage import _clocks as clocks
+
+LEASE, SKEW = 300, 60
 
 
 class Bucket:
@@ -29,8 +32,8 @@ class Bucket:
                 """Return it."""
                 return bucket.now
 
-        patch.setattr(leases, "time", Clock)
-        patch.setattr(leases, "elapsed", lambda: bucket.now)
+        patch.setattr(clocks, "time", Clock)
+        patch.setattr(clocks, "elapsed", lambda: bucket.now)
 
     def put(self, name: str, data: bytes) -> None:
         """Write an object."""

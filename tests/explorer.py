@@ -14,7 +14,8 @@ from typing import Any, cast
 from fakes import picture
 
 from safeupload._events import Observer
-from safeupload._recovery import recover, sweep
+from safeupload._recovery import recover
+from safeupload._sweep import sweep
 from safeupload._transaction import Core
 from safeupload.errors import CommitMissing, StorageError
 

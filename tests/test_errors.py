@@ -44,7 +44,7 @@ EXAMPLES: list[SafeUploadError] = [
     errors.IllegalTransition("committed", "abort()"),
     errors.NewKeyReleased(),
     errors.CommitMissing(),
-    errors.NotCommitted("the database still names the old file"),
+    errors.NotCommitted({"1.jpg"}, {"3.jpg", "2.jpg"}),
     errors.NotAborted(),
     errors.SweepRefused("more than half"),
 ]
@@ -208,6 +208,15 @@ def test_a_refusal_hides_its_cause_from_the_uploader() -> None:
     assert "segment" in str(caught.value.__cause__)
     assert "segment" not in str(caught.value)
     assert "segment" not in json.dumps(caught.value.problem())
+
+
+def test_a_commit_that_did_nothing_tells_of_which_files() -> None:
+    """The keys are there for the log, and in the text."""
+    both, new = errors.NotCommitted(["2.jpg", "1.jpg"], ["0.jpg"]), errors.NotCommitted({"1.jpg"}, ())
+
+    assert (both.missing, both.still) == (("1.jpg", "2.jpg"), ("0.jpg",))
+    assert "names the old file 0.jpg and the database does not name the new file 1.jpg 2.jpg;" in str(both)
+    assert "old file" not in str(new)
 
 
 def test_every_public_error_is_exported() -> None:

@@ -43,7 +43,7 @@ from safeupload import (
     validate,
 )
 from safeupload._render import Shape
-from safeupload._worker import decoded_policy, encoded
+from safeupload._worker import as_json, from_json
 from safeupload.storage import LocalStorage, MemoryStorage
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
@@ -582,7 +582,7 @@ def test_settings_that_cannot_work(arguments: dict[str, Any]) -> None:
 def test_a_policy_comes_to_a_worker_as_it_is() -> None:
     """By JSON and back, whatever is in it."""
     for policy in POLICIES.values():
-        assert decoded_policy(encoded(policy)) == policy
+        assert from_json(as_json(policy)) == policy
 
 
 # --- what a worker has ---
@@ -623,7 +623,7 @@ def test_a_worker_has_nothing_of_the_application(monkeypatch: pytest.MonkeyPatch
     with (tmp_path / "secret").open("w") as file, WorkerProcesses(1) as workers:
         os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - as some libraries do
         with workers._process() as process:
-            (picture,) = process.ask(jpeg(64, 48), AVATAR, [Shape((300, 300), has_alpha=False)], pictures=True)
+            (picture,) = process.ask(jpeg(64, 48), AVATAR, [Shape((300, 300), has_alpha=False)])
     told = json.loads(picture.tobytes())
 
     assert set(told["environment"]) <= {"LC_CTYPE", "LD_LIBRARY_PATH"}

@@ -21,7 +21,8 @@ from safeupload._image import (
     validate,
     validate_async,
 )
-from safeupload._recovery import RecoveryReport, SweepReport
+from safeupload._recovery import RecoveryReport
+from safeupload._sweep import SweepReport
 from safeupload._uploads import AsyncUploads, Uploads
 from safeupload._workers import WorkerProcesses
 from safeupload.errors import (

@@ -19,7 +19,7 @@ if sys.platform != "win32":
 from PIL import Image
 
 from safeupload._render import Shape
-from safeupload._worker import CORRUPT, DONE, MEMORY, MODES, READY, REQUEST, encoded
+from safeupload._worker import CORRUPT, DONE, MEMORY, MODES, READY, REQUEST, as_json
 from safeupload.errors import Corrupt, DecoderCrashed, DecoderMemory, DecoderTimeout, DecoderUnavailable
 from safeupload.policy import Policy
 
@@ -107,7 +107,7 @@ class Process:
         """
         deadline = time.monotonic() + (self._seconds if self.has_worked else START)
         with suppress(_Failed, TimeoutError):
-            if self._read(len(READY), deadline) == READY:
+            if bytes(self._read(len(READY), deadline)) == READY:
                 self.has_worked = True
                 return True
         self.end()
@@ -115,9 +115,9 @@ class Process:
             raise DecoderUnavailable("a worker did not start, or is of another version")
         return False
 
-    def ask(self, data: bytes, policy: Policy, shapes: Sequence[Shape], *, pictures: bool) -> Generator[Image.Image]:
+    def ask(self, data: bytes, policy: Policy, shapes: Sequence[Shape]) -> Generator[Image.Image]:
         """
-        Let a process that has come up decode an upload; yield the pictures that it makes, of the planned shapes.
+        Let a process that has come up decode an upload; yield the pictures that it makes, of these shapes, if any.
 
         Only pixels come back, as many as there must be: whatever the process has become, it can answer nothing else.
         Unless the answer is complete, the process is ended.
@@ -128,9 +128,9 @@ class Process:
         self._left -= 1
         try:
             deadline = time.monotonic() + self._seconds
-            text = encoded(policy)
-            self._write([REQUEST.pack(pictures, len(text), len(data)), text, data], deadline)
-            for shape in shapes if pictures else ():
+            text = as_json(policy)
+            self._write([REQUEST.pack(bool(shapes), len(text), len(data)), text, data], deadline)
+            for shape in shapes:
                 picture = self._picture(shape, deadline)
                 given = time.monotonic()
                 yield picture

@@ -1,8 +1,8 @@
 """
-Settling what others have left: by their marks (`recover`), and by looking at every file (`sweep`).
+Settling what others have left, by their marks.
 
-One rule for both: a file that no row names is removed, then its mark. A mark that somebody holds is left alone, and so
-is a young one: its process may be dead while the database server is still committing for it.
+A file that no row names is removed, then its mark. A mark that somebody holds is left alone, and so is a young one: its
+process may be dead while the database server is still committing for it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
@@ -20,15 +20,13 @@ from safeupload._drive import Flow, storing
 from safeupload._events import Observer
 from safeupload._keys import MarkName
 from safeupload._references import AsyncReferences, References, ask
-from safeupload.errors import StorageError, SweepRefused
-from safeupload.storage._base import Failure, File, Mark, Storage
+from safeupload.errors import StorageError
+from safeupload.storage._base import Failure, Mark, Storage
 
 T = TypeVar("T")
 
 #: Marks settled with one question to the database. Each is an open file meanwhile, and a process has 1,024 by default.
 _MARKS: Final = 100
-#: Keys of files asked about in one question. SQLite before 3.32 takes no more than 999 parameters.
-_FILES: Final = 900
 
 #: What a replacement does for others, before its own work: list so many marks, in a few milliseconds or ten requests;
 #: look at so many of them, chosen by lot, for a millisecond or two; and settle so many, so that an application that
@@ -56,27 +54,6 @@ class RecoveryReport:
     failed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepReport:
-    """
-    What `sweep` found and did.
-
-    Of all files `examined`, `referenced` are named by a row, `marked` are left to a transaction or to `recover`, and
-    `young` are unnamed but younger than the minimum age. `removed` are the keys that are gone (with `dry_run`: that
-    would be), at most the limit; `remaining` counts those beyond it; `failed` are the keys of those that could not be
-    removed.
-    """
-
-    examined: int = 0
-    referenced: int = 0
-    marked: int = 0
-    young: int = 0
-    removed: tuple[str, ...] = ()
-    remaining: int = 0
-    failed: tuple[str, ...] = ()
-    dry_run: bool = False
-
-
 def recover(
     storage: Storage,
     references: References | AsyncReferences,
@@ -91,11 +68,11 @@ def recover(
     names = yield storing(_listed, storage, look)
     if not names:  # as nearly always
         return RecoveryReport()
-    dated = yield storing(_latest, storage, min_age)
+    dated = yield storing(latest, storage, min_age)
     removed: list[str] = []
     failed: list[str] = []
     kept = waiting = 0
-    for batch in _batches(names, _MARKS):
+    for batch in batches(names, _MARKS):
         marks: list[Mark] = []
         room = math.inf if most is None else most - len(removed) - kept - len(failed)
         try:
@@ -158,100 +135,6 @@ def tidy(
             pause.end()
 
 
-def sweep(
-    storage: Storage,
-    references: References | AsyncReferences,
-    observe: Observer,
-    min_age: float,
-    limit: int,
-    *,
-    dry_run: bool,
-    force: bool,
-    progress: Callable[[int], object] | None = None,
-) -> Flow[SweepReport]:
-    """
-    Look at every file, then remove at most `limit` of those that no row names, no mark protects and age allows.
-
-    The first look counts, to tell whether the database is the right one. The second, at what the first would remove,
-    lists marks before it asks the database: in the other order a file could lose its mark and get its row in between.
-    Whoever releases a file meanwhile has marked it before its row was gone, so what is retained is seen to be.
-    """
-    started = time.perf_counter()
-    dated = yield storing(_latest, storage, min_age)
-    files = storage.files()
-    examined = referenced = marked = young = unwanted = 0
-    unnamed: list[File] = []
-    chosen: list[str] = []
-    more = True
-    while more:
-        batch = yield storing(_some, files, _FILES, shielded=False)
-        more = bool(batch)
-        named = yield from ask(references, [file.key for file in batch], shielded=False)
-        referenced += len(named)
-        unnamed += [file for file in batch if file.key not in named]
-        examined += len(batch)
-        if progress is not None and more:
-            progress(examined)
-        if not unnamed or (more and len(unnamed) < _FILES):  # marks cost a listing, so they are asked for seldom
-            continue
-        marks = yield storing(_marked, storage, shielded=False)
-        for file in unnamed:
-            if file.key in marks:
-                marked += 1
-            elif file.stored > dated:
-                young += 1
-            else:
-                unwanted += 1
-                if len(chosen) < limit:
-                    chosen.append(file.key)
-        unnamed.clear()
-    chosen = list(dict.fromkeys(chosen))  # a listing that is in no order can tell of one twice
-    if unwanted and not force:
-        _check(examined, referenced, unwanted)
-    removed: list[str] = []
-    failed: list[str] = []
-    for keys in _batches(chosen, _FILES):
-        marks = yield storing(_marked, storage, shielded=False)
-        named = yield from ask(references, keys, shielded=False)
-        for key in keys:
-            if key in marks or key in named:
-                continue
-            try:
-                if not dry_run:
-                    yield storing(storage.remove, key)
-            except StorageError as error:
-                observe("failed", [key], error=error)
-                failed.append(key)
-            else:
-                removed.append(key)
-    if not dry_run:
-        observe("swept", removed, seconds=time.perf_counter() - started)
-    return SweepReport(
-        examined=examined,
-        referenced=referenced,
-        marked=marked,
-        young=young,
-        removed=tuple(removed),
-        remaining=unwanted - len(chosen),
-        failed=tuple(failed),
-        dry_run=dry_run,
-    )
-
-
-def _check(examined: int, referenced: int, unwanted: int) -> None:
-    """Refuse a sweep that looks like one against the wrong database."""
-    if not referenced:
-        reason = f"no row names any of the {examined} files"
-    elif unwanted * 2 > examined:
-        reason = f"{unwanted} of {examined} files would go, more than half"
-    else:
-        return
-    raise SweepRefused(
-        f"{reason}: does references look at the right database, and at every column that holds keys?"
-        " To see what would go: dry_run=True, force=True"
-    )
-
-
 def _listed(storage: Storage, look: int | None) -> list[MarkName]:
     """Return all marks, or some, by lot: those that come first in a listing may be retained, and always the same."""
     if look is None:
@@ -265,11 +148,7 @@ def _retained(storage: Storage, ours: AbstractSet[MarkName]) -> set[str]:
     return {name.key for name in storage.marks() if name.retain and name not in ours}
 
 
-def _marked(storage: Storage) -> set[str]:
-    return {name.key for name in storage.marks()}
-
-
-def _latest(storage: Storage, min_age: float) -> float:
+def latest(storage: Storage, min_age: float) -> float:
     """Return the date from which on something is too young; a clock may lag behind what it has just dated."""
     return storage.clock() - min_age if min_age else math.inf
 
@@ -280,7 +159,7 @@ def _seize(storage: Storage, names: Iterable[MarkName], dated: float, room: floa
 
     One that cannot be opened, another user's perhaps, must not keep all others from being settled.
     """
-    failures = []
+    failures: list[Failure] = []
     for name in names:
         if len(marks) >= room:
             break
@@ -299,10 +178,6 @@ def _close(marks: Iterable[Mark]) -> None:
         mark.close()
 
 
-def _some(items: Iterator[T], count: int) -> list[T]:
-    return list(islice(items, count))
-
-
-def _batches(items: list[T], size: int) -> Iterator[list[T]]:
+def batches(items: list[T], size: int) -> Iterator[list[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

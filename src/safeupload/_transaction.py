@@ -169,7 +169,7 @@ class Core:
         still = answer.intersection(self._old)
         if missing or still:
             yield from self._become(Happened.UNKNOWN, started)
-            raise NotCommitted(_explain(missing, still))
+            raise NotCommitted(missing, still)
         yield from self._become(Happened.CONFIRMED, started)
 
     def _after_error(self, error: BaseException, happened: Callable[[], bool] | None, started: float) -> Flow[None]:
@@ -302,16 +302,3 @@ class Core:
 def _beside(image: NormalizedImage) -> dict[str, bytes]:
     """Return the renditions by the suffixes of their files."""
     return {new_suffix(name, each.extension): each.data for name, each in image.renditions.items()}
-
-
-def _explain(missing: Iterable[str], still: Iterable[str]) -> str:
-    """Return what is wrong with the commit, for the developer."""
-    parts = []
-    if still:
-        parts.append(f"the database still names the old file {' '.join(sorted(still))}")
-    if missing:
-        parts.append(f"the database does not name the new file {' '.join(sorted(missing))}")
-    return (
-        f"the commit returned, but {' and '.join(parts)}; all files are kept. Was the key assigned to the row, is this"
-        " the session that holds it, and does references look at that database?"
-    )

@@ -15,9 +15,10 @@ from safeupload._events import Event, Observer
 from safeupload._image import NormalizedImage
 from safeupload._intake import Intake
 from safeupload._keys import LONGEST, beside, is_key, new_suffix
-from safeupload._recovery import MIN_AGE, Pause, RecoveryReport, SweepReport, recover, sweep
+from safeupload._recovery import MIN_AGE, Pause, RecoveryReport, recover
 from safeupload._references import AsyncReferences, References
 from safeupload._source import AsyncSource, Source
+from safeupload._sweep import SweepReport, sweep
 from safeupload._transaction import Core
 from safeupload._workers import WorkerProcesses
 from safeupload.errors import AsyncCallable, InvalidArgument, InvalidKey, InvalidReferences

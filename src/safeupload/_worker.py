@@ -46,7 +46,7 @@ _FILES: Final = 32
 _ORPHAN: Final = 2
 
 
-def encoded(policy: Policy) -> bytes:
+def as_json(policy: Policy) -> bytes:
     """Return a policy as JSON."""
     fields = {name: getattr(policy, name) for name in Policy.__dataclass_fields__}
     fields["formats"] = sorted(policy.formats)
@@ -54,13 +54,13 @@ def encoded(policy: Policy) -> bytes:
     return json.dumps(fields).encode()
 
 
-def decoded_policy(text: bytes) -> Policy:
+def from_json(text: bytes) -> Policy:
     """Return the policy again."""
     fields: dict[str, Any] = json.loads(text)
     for name in ("size", "background"):
         fields[name] = tuple(fields[name])
     fields["renditions"] = {
-        name: Rendition(**{**rendition, "size": tuple(rendition["size"])})
+        name: Rendition(**rendition | {"size": tuple(rendition["size"])})
         for name, rendition in fields["renditions"].items()
     }
     return Policy(**fields)
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str]) -> None:
         if not (head := requests.read(REQUEST.size)):
             return
         pictures, policy_size, size = REQUEST.unpack(head)
-        policy = decoded_policy(requests.read(policy_size))
+        policy = from_json(requests.read(policy_size))
         data = requests.read(size)
         _limit_time(seconds)
         try:

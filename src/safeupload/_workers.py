@@ -53,7 +53,7 @@ class WorkerProcesses:
     sent there.
 
     A limit on resources and crashes, not a sandbox: a decoder that has been taken over can still make system calls. It
-    has no secrets of the application's and no open files, and can answer nothing but pixels.
+    is given no secrets of the application's and no open files, and can answer nothing but pixels.
 
     Args:
         processes: how many (default: as many as there are processors). They are started when they are first needed,
@@ -158,7 +158,7 @@ class WorkerProcesses:
     def decode(self, data: bytes, policy: Policy) -> None:
         """Decode an upload and make nothing of it. Raises what `render` does."""
         with self._process() as process:
-            _exhaust(process.ask(data, policy, (), pictures=False))
+            list(process.ask(data, policy, ()))
 
     def render(self, data: bytes, policy: Policy, rebuilt: Rebuilt, steps: Sequence[Plan]) -> list[Encoded]:
         """
@@ -167,7 +167,7 @@ class WorkerProcesses:
         Raises `Corrupt`, `DecoderCrashed`, `DecoderTimeout`, `DecoderMemory` or `DecoderUnavailable`.
         """
         planned = shapes(rebuilt, steps, policy)
-        with self._process() as process, closing(process.ask(data, policy, planned, pictures=True)) as pictures:
+        with self._process() as process, closing(process.ask(data, policy, planned)) as pictures:
             return encoded(pictures, steps, policy)
 
     @contextmanager
@@ -292,8 +292,3 @@ def _end(processes: Iterable[Process]) -> None:
     """End the processes of a pool that nobody has any more."""
     for process in list(processes):
         process.end()
-
-
-def _exhaust(pictures: Iterable[object]) -> None:
-    for _ in pictures:
-        raise AssertionError("pictures that nobody asked for")

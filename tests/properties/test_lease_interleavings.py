@@ -17,14 +17,15 @@ import pytest
 from explorer import OBSERVE, Steps
 
 import safeupload
-from safeupload import _recovery
+from safeupload import _recovery, _sweep
 from safeupload._drive import drive
 from safeupload._keys import MarkName
-from safeupload._recovery import recover, sweep
+from safeupload._recovery import recover
+from safeupload._sweep import sweep
 from safeupload._transaction import Core
 from safeupload.errors import LeaseExpired
-from safeupload.storage import BucketStorage, Entry, leases
-from safeupload.storage.leases import _Lease
+from safeupload.storage import BucketStorage, Entry, _clocks
+from safeupload.storage._lease import Lease, reporting
 
 LEASE, SKEW, MIN_AGE = 300.0, 60.0, 60.0
 
@@ -92,7 +93,7 @@ class Host(BucketStorage):
         super().__init__(world.bucket, lease=LEASE, skew=SKEW)
         self.world = world
 
-    def new_mark(self) -> _Lease:
+    def new_mark(self) -> Lease:
         """Tell the world of it."""
         mark = super().new_mark()
         self.world.marks.append(mark)
@@ -108,7 +109,7 @@ class World(explorer.World):
         super().__init__(seed, faults)
         self.now = 1e9
         self.bucket = Bucket(self)
-        self.marks: list[_Lease] = []
+        self.marks: list[Lease] = []
         self.storage = self.host()
         self.due: dict[Steps, float] = {}  # commits that are on their way, and when they have to be there
         self.due_late: dict[int, float] = {}
@@ -180,7 +181,7 @@ class World(explorer.World):
 
     def may_commit(self, core: Core) -> bool:
         """Tell whether nothing has expired: a commit past the library is not looked after, so it has to be quick."""
-        return all(mark._left() > 0 for mark in core._new.values() if isinstance(mark, _Lease))
+        return all(mark._left() > 0 for mark in core._new.values() if isinstance(mark, Lease))
 
     def crashed(self, core: Core) -> None:
         """A lease does not care."""
@@ -259,8 +260,8 @@ def explore(seed: int, faults: float, patch: pytest.MonkeyPatch) -> World:
     """Run up to three transactions on as many hosts, beside two cleaners on others; then settle all."""
     clocks = _Clocks()
     clocks.world = world = World(seed, faults)
-    patch.setattr(leases, "time", clocks)
-    patch.setattr(leases, "elapsed", clocks.elapsed)
+    patch.setattr(_clocks, "time", clocks)
+    patch.setattr(_clocks, "elapsed", clocks.elapsed)
     world.run(explorer.cleaner(world), _time(world), _network(world))
     world.running, world.background, world.faults = [], [], 0
     while world.bucket.late:
@@ -298,28 +299,28 @@ def test_p5_p7_hold_with_leases_in_any_order_for_long(faults: float, monkeypatch
 
 
 def _hasty(wait: Callable[[BucketStorage], float]) -> Callable[..., Any]:
-    def seize(self: BucketStorage, name: MarkName, dated: float) -> _Lease | None:
+    def seize(self: BucketStorage, name: MarkName, dated: float) -> Lease | None:
         latest = min(dated, self._now() - name.retain) - wait(self)
         date = self._bucket.date(f".pending/{name.name}")
-        return None if date is None or date > latest else _Lease(self, name)
+        return None if date is None or date > latest else self._mark(name)
 
     return seize
 
 
-def _renewing(self: _Lease) -> None:
-    with leases._reporting("date a mark"):
+def _renewing(self: Lease) -> None:
+    with reporting("date a mark"):
         self._write()
-    self._until = leases.elapsed() + LEASE, math.inf
+    self._until = _clocks.elapsed() + LEASE, math.inf
 
 
-def _counted_from_the_reply(self: _Lease) -> None:
-    with leases._reporting("make a mark"):
-        self._storage._bucket.put(f".pending/{self.name.name}", b"")
-    self._until = leases.elapsed() + LEASE, math.inf
+def _counted_from_the_reply(self: Lease) -> None:
+    with reporting("make a mark"):
+        self._bucket.put(f".pending/{self.name.name}", b"")
+    self._until = _clocks.elapsed() + LEASE, math.inf
 
 
 def _believed(self: BucketStorage) -> float:
-    now: float = leases.time.time()  # type: ignore[attr-defined]
+    now: float = _clocks.time.time()  # type: ignore[attr-defined]
     return now
 
 
@@ -328,24 +329,24 @@ def _unasked(references: object, keys: Iterable[str], *, shielded: bool = True) 
     yield
 
 
-def _unmarked(self: _Lease, data: bytes, renditions: Any) -> None:  # noqa: ANN401
-    self._until = leases.elapsed() + LEASE, math.inf
-    with leases._reporting("store the file"):
-        self._storage._store(self.name.key, data, renditions)
+def _unmarked(self: Lease, data: bytes, renditions: Any) -> None:  # noqa: ANN401
+    self._until = _clocks.elapsed() + LEASE, math.inf
+    with reporting("store the file"):
+        self._store(self.name.key, data, renditions)
 
 
 MUTANTS: dict[str, tuple[object, str, object]] = {
-    "nobody looks at the lease before a commit": (_Lease, "check", lambda self: None),
+    "nobody looks at the lease before a commit": (Lease, "check", lambda self: None),
     "cleaners do not wait for the lease": (BucketStorage, "seize", _hasty(lambda storage: SKEW)),
     "cleaners do not wait for the skew": (BucketStorage, "seize", _hasty(lambda storage: LEASE)),
     "cleaners do not wait for the commit": (World, "min_age", 0),
-    "one clock is enough": (_Lease, "_left", lambda self: self._until[0] - leases.elapsed() if self._until else 0),
-    "a lease that has ended is renewed": (_Lease, "touch", _renewing),
-    "a lease counts from the reply": (_Lease, "_write", _counted_from_the_reply),
+    "one clock is enough": (Lease, "_left", lambda self: self._until[0] - _clocks.elapsed() if self._until else 0),
+    "a lease that has ended is renewed": (Lease, "touch", _renewing),
+    "a lease counts from the reply": (Lease, "_write", _counted_from_the_reply),
     "the host's own clock is believed": (BucketStorage, "clock", _believed),
     "nobody asks the database in recovery": (_recovery, "ask", _unasked),
-    "a sweep takes no notice of marks": (_recovery, "_marked", lambda storage: set()),
-    "a new file has no mark": (_Lease, "save", _unmarked),
+    "a sweep takes no notice of marks": (_sweep, "_marked", lambda storage: set()),
+    "a new file has no mark": (Lease, "save", _unmarked),
 }
 
 

@@ -15,7 +15,8 @@ from fakes import picture
 
 from safeupload._drive import drive
 from safeupload._events import Observer
-from safeupload._recovery import recover, sweep
+from safeupload._recovery import recover
+from safeupload._sweep import sweep
 from safeupload._transaction import Core
 from safeupload.errors import CommitMissing, NotCommitted, StorageError
 from safeupload.storage import BucketStorage, MemoryStorage

@@ -8,7 +8,7 @@ import pytest
 from explorer import OBSERVE, Steps
 
 import safeupload
-from safeupload import _machine, _recovery, _transaction
+from safeupload import _machine, _recovery, _sweep, _transaction
 from safeupload._drive import drive
 from safeupload._keys import MarkName
 from safeupload._machine import Does, Happened, Step
@@ -130,7 +130,7 @@ MUTANTS: dict[str, tuple[object, str, object]] = {
     "nobody asks the database after the commit": (_transaction, "ask", _unasked),
     "nobody asks the database in recovery": (_recovery, "ask", _unasked),
     "old files are not put on record": (Core, "_record", lambda self: None),
-    "a sweep takes no notice of marks": (_recovery, "_marked", lambda storage: set()),
+    "a sweep takes no notice of marks": (_sweep, "_marked", lambda storage: set()),
     "a cleaner takes what others hold": (Storage, "seize", _without_lock),
     "marks go and files stay": (MemoryStorage, "settle", _forgetful),
     "a new file has no mark": (_MemoryMark, "save", _unmarked),

@@ -26,7 +26,8 @@ from hypothesis.stateful import (
 
 from safeupload import CommitMissing, NotCommitted, StorageError, Transaction, Uploads
 from safeupload._keys import beside
-from safeupload.storage import LocalStorage, leases
+from safeupload.storage import LocalStorage
+from safeupload.storage import _clocks as clocks
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a local storage needs flock")
 
@@ -220,8 +221,8 @@ class LeasedStorages(Storages):
         """Make the storage, and a clock that can be put forward."""
         self.patch = pytest.MonkeyPatch()
         self.ahead = 0.0
-        elapsed = leases.elapsed
-        self.patch.setattr(leases, "elapsed", lambda: elapsed() + self.ahead)
+        elapsed = clocks.elapsed
+        self.patch.setattr(clocks, "elapsed", lambda: elapsed() + self.ahead)
         return LocalStorage(self.folder, durability="none", lease=300)
 
     def passed(self, seconds: float) -> None:

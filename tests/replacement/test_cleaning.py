@@ -17,7 +17,8 @@ from safeupload import AsyncUploads, RecoveryReport, StorageError, SweepRefused,
 from safeupload._drive import drive
 from safeupload._events import Event, Observer
 from safeupload._keys import MarkName
-from safeupload._recovery import _FEW, _FILES, _LOOK, _MARKS, MIN_AGE, recover, sweep
+from safeupload._recovery import _FEW, _LOOK, _MARKS, MIN_AGE, recover
+from safeupload._sweep import _FILES, sweep
 from safeupload.storage import LocalStorage, MemoryStorage
 from safeupload.storage._base import Failure, File, Mark, Storage
 

@@ -24,7 +24,7 @@ from safeupload.storage import (
     Storage,
     local,
 )
-from safeupload.storage.leases import _Lease
+from safeupload.storage._lease import Lease
 from safeupload.testing import StorageContract
 
 
@@ -163,12 +163,12 @@ def open_to_all(storage: BucketStorage, name: str) -> bytes:
     return storage._bucket.get(name) or b""
 
 
-def for_ever(mark: _Lease) -> None:
+def for_ever(mark: Lease) -> None:
     """Hold a mark as long as one likes."""
     mark._until = math.inf, math.inf
 
 
-def nothing(_: _Lease) -> None:
+def nothing(_: Lease) -> None:
     """Do nothing."""
 
 
@@ -179,14 +179,14 @@ WRONG: dict[str, tuple[type, str, Any, str]] = {
     "files stay": (Wrong, "settle", careless, "renditions_come_and_go_with_their_file"),
     "any name is read": (Wrong, "read", open_to_all, "names_of_others_are_refused"),
     "an old mark is not dated anew": (
-        _Lease,
+        Lease,
         "touch",
         lambda self: None,
         "a_retained_file_goes_when_its_time_has_come",
     ),
-    "a lease never ends": (_Lease, "check", nothing, "what_nobody_works_on_any_more_is_settled"),
-    "a lease that has ended is renewed": (_Lease, "touch", for_ever, "what_nobody_works_on_any_more_is_settled"),
-    "a mark is only made in memory": (_Lease, "record", nothing, "a_saved_file_is_there_and_on_record"),
+    "a lease never ends": (Lease, "check", nothing, "what_nobody_works_on_any_more_is_settled"),
+    "a lease that has ended is renewed": (Lease, "touch", for_ever, "what_nobody_works_on_any_more_is_settled"),
+    "a mark is only made in memory": (Lease, "record", nothing, "a_saved_file_is_there_and_on_record"),
 }
 
 

@@ -5,27 +5,11 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from buckets import Bucket
+from buckets import LEASE, Bucket
 
 from safeupload import ClockSkew, InvalidArgument
 from safeupload._keys import LONGEST, beside, new_key
-from safeupload.storage import BucketStorage, Entry, File, leases
-
-LEASE, SKEW = 300, 60
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """Give a bucket, by whose clock everything goes."""
-    bucket = Bucket()
-    bucket.rule(monkeypatch)
-    return bucket
-
-
-@pytest.fixture
-def storage(bucket: Bucket) -> BucketStorage:
-    """Give a storage on the bucket."""
-    return BucketStorage(bucket, lease=LEASE, skew=SKEW)
+from safeupload.storage import BucketStorage, Entry, File, _clocks
 
 
 @pytest.mark.parametrize(
@@ -38,17 +22,17 @@ def test_the_clock_that_goes_on_while_a_machine_sleeps(
 ) -> None:
     """It is read where there is one: the lease of a machine that was asleep has gone by."""
     given = SimpleNamespace(**clocks, clock_gettime=float, monotonic=lambda: -1.0)
-    monkeypatch.setattr(leases, "time", given)
+    monkeypatch.setattr(_clocks, "time", given)
 
-    assert leases.elapsed() == read
+    assert _clocks.elapsed() == read
 
 
 def test_time_goes_by() -> None:
     """It is counted in seconds."""
-    before = leases.elapsed()
+    before = _clocks.elapsed()
     time.sleep(0.02)
 
-    assert 0.01 < leases.elapsed() - before < 10
+    assert 0.01 < _clocks.elapsed() - before < 10
 
 
 def test_marks_of_old_files_tell_their_lease_too(storage: BucketStorage) -> None:

@@ -7,29 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from buckets import Bucket
+from buckets import LEASE, SKEW, Bucket
 from fakes import THUMB, picture
 
 from safeupload import ClockSkew, InvalidArgument, LeaseExpired, StorageError, Uploads
 from safeupload._keys import beside, new_key
 from safeupload.errors import InvalidKey
-from safeupload.storage import BucketStorage, File, MemoryStorage, leases
-
-LEASE, SKEW = 300, 60
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """Give a bucket, by whose clock everything goes."""
-    bucket = Bucket()
-    bucket.rule(monkeypatch)
-    return bucket
-
-
-@pytest.fixture
-def storage(bucket: Bucket) -> BucketStorage:
-    """Give a storage on the bucket."""
-    return BucketStorage(bucket, lease=LEASE, skew=SKEW)
+from safeupload.storage import BucketStorage, File, MemoryStorage
+from safeupload.storage import _clocks as clocks
 
 
 class Rows:
@@ -225,9 +210,9 @@ def test_either_clock_ends_a_lease(
     mark.save(b"picture")
     then = bucket.now
     if stopped == "elapsed":
-        monkeypatch.setattr(leases, "elapsed", lambda: then)
+        monkeypatch.setattr(clocks, "elapsed", lambda: then)
     else:
-        monkeypatch.setattr(leases.time, "time", lambda: then)  # type: ignore[attr-defined]
+        monkeypatch.setattr(clocks.time, "time", lambda: then)  # type: ignore[attr-defined]
     bucket.now += LEASE - 1
     mark.check()
     bucket.now += 1
@@ -365,12 +350,12 @@ def test_leases_that_cannot_work(bucket: Bucket, seconds: Any) -> None:  # noqa:
 
 def test_the_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes on, on systems that have less to choose from as well."""
-    first = leases.elapsed()
-    assert 0 <= leases.elapsed() - first < 60
+    first = clocks.elapsed()
+    assert 0 <= clocks.elapsed() - first < 60
     for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):
-        monkeypatch.delattr(leases.time, name, raising=False)  # type: ignore[attr-defined]
-        first = leases.elapsed()
-        assert 0 <= leases.elapsed() - first < 60
+        monkeypatch.delattr(clocks.time, name, raising=False)  # type: ignore[attr-defined]
+        first = clocks.elapsed()
+        assert 0 <= clocks.elapsed() - first < 60
 
 
 # --- requests ---

@@ -45,7 +45,7 @@ from safeupload import (
 )
 from safeupload._keys import beside, key_beside
 from safeupload.storage import ObjectStorage
-from safeupload.storage.leases import _Lease
+from safeupload.storage._lease import Lease
 
 PAUSE = 0.05  # seconds between two tries, at most
 TIMEOUT = 1.0  # seconds
@@ -137,7 +137,7 @@ class Unhurried(ObjectStorage):
     What the clock does is not at stake here, and a slow machine must not change the requests; cleaners come later.
     """
 
-    def new_mark(self) -> _Lease:
+    def new_mark(self) -> Lease:
         """Return a mark that is always taken for fresh."""
         mark = super().new_mark()
         mark.check = mark.touch = lambda: None  # type: ignore[method-assign]

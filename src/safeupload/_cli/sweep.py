@@ -11,7 +11,7 @@ from typing import Final
 
 from safeupload._cli import upkeep
 from safeupload._cli.screen import PLAIN, say
-from safeupload._recovery import SweepReport
+from safeupload._sweep import SweepReport
 from safeupload._uploads import DAY, LIMIT
 
 NAME: Final = "sweep"

@@ -9,11 +9,22 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from safeupload._formats._base import Allowance, Malformed, Rebuilt, check_pixels
 from safeupload._formats._coarse import empty_scan, is_coarse
 from safeupload._formats._exif import read_orientation
+from safeupload._formats._jpeg_parts import (
+    COEFFICIENTS,
+    PROGRESSIVE,
+    Component,
+    Frame,
+    Profile,
+    Progression,
+    huffman_tables,
+    quantization_tables,
+    scan_header,
+)
 from safeupload.errors import FormatNotAllowed
 
 if TYPE_CHECKING:
@@ -26,8 +37,7 @@ NAME: Final = "JPEG"
 
 _EOI, _SOS, _DQT, _DHT, _DRI = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
-_PROGRESSIVE: Final = 0xC2
-_FRAMES: Final = frozenset({0xC0, 0xC1, _PROGRESSIVE})
+_FRAMES: Final = frozenset({0xC0, 0xC1, PROGRESSIVE})
 _OTHER_FRAMES: Final = {
     **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless JPEG"),
     **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE, 0xDE, 0xDF), "hierarchical JPEG"),
@@ -53,8 +63,6 @@ _JFIF: Final = b"\xff\xe0\x00\x10JFIF\0\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 _ADOBE: Final = b"Adobe\x00\x64\x00\x00\x00\x00"  # its colour transform follows
 _BLOCK_BYTES: Final = 64 * 2  # libjpeg keeps a 16-bit coefficient a sample of every multi-scan picture
 _PIXEL_BYTES: Final = {1: 1, 3: 4, 4: 4}  # Pillow's L, RGB and CMYK, by number of components
-_COEFFICIENTS: Final = 64
-_TABLES: Final = 4  # quantization, DC and AC Huffman tables are numbered 0 to 3
 
 
 def recognise(head: bytes) -> bool:
@@ -116,78 +124,12 @@ def _segment(data: bytes, position: int) -> tuple[bytes, int]:
     return data[position + 2 : end], end
 
 
-class _Component(NamedTuple):
-    """One component of the frame, with the size of its block grid."""
-
-    horizontal: int
-    vertical: int
-    alone: int  # blocks in a scan of this component alone
-    padded: int  # blocks kept in memory: whole MCUs
-
-
-class _Frame(NamedTuple):
-    """The frame header (SOFn)."""
-
-    marker: int
-    body: bytes
-    width: int
-    height: int
-    components: dict[int, _Component]
-
-    @property
-    def progressive(self) -> bool:
-        return self.marker == _PROGRESSIVE
-
-
-class _Progression:
-    """How far the scans have coded each coefficient: once down to some bit, and then, bit by bit, down to bit 0."""
-
-    def __init__(self, components: Iterable[int]) -> None:
-        self._lowest: dict[int, list[int | None]] = {number: [None] * _COEFFICIENTS for number in components}
-
-    def code(self, component: int, coefficients: slice, high: int, low: int) -> None:
-        """Note a scan; `high` is 0 in the first one of a coefficient, and the bit it goes on from in the others."""
-        before = {high} if high else {None}
-        if set(self._lowest[component][coefficients]) != before or (high and low != high - 1):
-            raise Malformed("a scan that codes again, or refines what was not coded")
-        self._lowest[component][coefficients] = [low] * (coefficients.stop - coefficients.start)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing of any coefficient is missing."""
-        return all(set(lowest) == {0} for lowest in self._lowest.values())
-
-
-class _Profile:
-    """The ICC profile, which comes in numbered parts."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._left = Allowance("metadata", max_bytes)
-        self._parts: dict[int, bytes] = {}
-        self._is_broken = False
-
-    def add(self, body: bytes) -> None:
-        """Note one part: its number, how many there are, and the bytes."""
-        self._left.take(len(body))
-        if len(body) < 2 or body[0] in self._parts:
-            self._is_broken = True
-        else:
-            self._parts[body[0]] = body[1:]
-
-    def whole(self) -> bytes | None:
-        """Return the profile if all its parts are there, once each."""
-        count = next(iter(self._parts.values()), b"\0")[0]
-        if self._is_broken or not count or set(self._parts) != set(range(1, count + 1)):
-            return None
-        return b"".join(self._parts[number][1:] for number in range(1, count + 1))
-
-
 @dataclass
 class _Picture:
     """What has been read so far, and the file that is being written from it."""
 
     policy: Policy
-    frame: _Frame | None = None
+    frame: Frame | None = None
     jfif: bool = False
     adobe_transform: bytes = b""
     exif: bytes = b""
@@ -199,8 +141,8 @@ class _Picture:
     def __post_init__(self) -> None:
         self._scans_left = Allowance("scans", self.policy.max_scans)
         self._blocks_left = Allowance("scans", self.policy.max_scan_blocks)
-        self._profile = _Profile(self.policy.max_metadata_bytes)
-        self._progression = _Progression(())
+        self._profile = Profile(self.policy.max_metadata_bytes)
+        self._progression = Progression(())
 
     # --- reading
 
@@ -211,9 +153,9 @@ class _Picture:
         elif marker in _OTHER_FRAMES:
             raise FormatNotAllowed(_OTHER_FRAMES[marker], self.policy.formats)
         elif marker == _DQT:
-            self._add_tables(_DQT, _quantization_tables(body))
+            self._add_tables(_DQT, quantization_tables(body))
         elif marker == _DHT:
-            self._add_tables(_DHT, _huffman_tables(body))
+            self._add_tables(_DHT, huffman_tables(body))
         elif marker == _DRI:
             if len(body) != 2:
                 raise Malformed("restart interval of the wrong length")
@@ -253,20 +195,20 @@ class _Picture:
         across, down = max(h for h, _ in sampling.values()), max(v for _, v in sampling.values())
         columns, rows = -(-width // (8 * across)), -(-height // (8 * down))
         components = {
-            number: _Component(
+            number: Component(
                 h, v, -(-width * h // (8 * across)) * -(-height * v // (8 * down)), columns * h * rows * v
             )
             for number, (h, v) in sampling.items()
         }
-        self.frame = _Frame(marker, body, width, height, components)
-        self._progression = _Progression(components)
+        self.frame = Frame(marker, body, width, height, components)
+        self._progression = Progression(components)
 
     def add_scan(self, header: bytes, entropy: memoryview) -> None:
         """Take in a scan: check what it says it codes, and write it behind the tables it needs."""
         frame = self.frame
         if frame is None:
             raise Malformed("a scan before the frame header")
-        numbers, first, last, high, low = _scan_header(header)
+        numbers, first, last, high, low = scan_header(header)
         if len(set(numbers)) != len(numbers) or not set(numbers) <= frame.components.keys():
             raise Malformed("a scan of components that the frame does not have")
         self._scans_left.take()
@@ -274,10 +216,10 @@ class _Picture:
         blocks = parts[0].alone if len(parts) == 1 else sum(part.padded for part in parts)
         self._blocks_left.take(blocks)
         if frame.progressive:
-            if first > last or last >= _COEFFICIENTS or (first == 0) != (last == 0) or (first and len(parts) > 1):
+            if first > last or last >= COEFFICIENTS or (first == 0) != (last == 0) or (first and len(parts) > 1):
                 raise Malformed(f"a scan of coefficients {first} to {last} of {len(parts)} components")
         else:
-            first, last, high, low = 0, _COEFFICIENTS - 1, 0, 0
+            first, last, high, low = 0, COEFFICIENTS - 1, 0, 0
         # A DC coefficient takes a bit at least, all of a block two; AC alone may take one for very many blocks.
         least = (0 if first else 1 if frame.progressive else 2) * blocks or 1
         if 8 * len(entropy) < least:
@@ -295,7 +237,7 @@ class _Picture:
 
     # --- writing
 
-    def _write_scan(self, frame: _Frame, header: bytes, entropy: memoryview) -> None:
+    def _write_scan(self, frame: Frame, header: bytes, entropy: memoryview) -> None:
         self.scan_count += 1
         self.scans += (_marked(kind, body) for (kind, _), body in self.tables.items())
         self.tables.clear()
@@ -326,7 +268,7 @@ class _Picture:
         adobe = _marked(_APP14, _ADOBE + self.adobe_transform) if self.adobe_transform else b""
         return [b"\xff\xd8", _JFIF if self.jfif else b"", adobe, *scans, end]
 
-    def _coarse_scans(self, frame: _Frame) -> list[Piece]:
+    def _coarse_scans(self, frame: Frame) -> list[Piece]:
         """Return the scans, and the tables among them, that a decode at 1/8 needs."""
         parts = frame.components
         most = max(part.horizontal for part in parts.values()), max(part.vertical for part in parts.values())
@@ -339,32 +281,3 @@ class _Picture:
 def _marked(marker: int, body: bytes) -> bytes:
     """Return a segment."""
     return b"\xff%c%c%c%b" % (marker, (len(body) + 2) >> 8, (len(body) + 2) & 255, body)
-
-
-def _quantization_tables(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the bytes of each table in a DQT segment."""
-    while body:
-        length = 129 if body[0] >> 4 else 65
-        if body[0] & 15 >= _TABLES or len(body) < length:
-            raise Malformed("quantization table out of bounds")
-        yield body[0] & 15, body[:length]
-        body = body[length:]
-
-
-def _huffman_tables(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the number (with the class, DC or AC) and the bytes of each table in a DHT segment."""
-    while body:
-        length = 17 + sum(body[1:17])
-        if body[0] & 0xEF >= _TABLES or len(body) < length:
-            raise Malformed("Huffman table out of bounds")
-        yield body[0], body[:length]
-        body = body[length:]
-
-
-def _scan_header(body: bytes) -> tuple[bytes, int, int, int, int]:
-    """Return component numbers, first and last coefficient, lowest bit before and after, of a scan header (SOS)."""
-    count = body[0] if body else 0
-    if not 1 <= count <= 4 or len(body) != 4 + 2 * count:
-        raise Malformed("scan header of the wrong length")
-    first, last, bits = body[-3:]
-    return body[1 : 1 + 2 * count : 2], first, last, bits >> 4, bits & 15

@@ -21,9 +21,7 @@ has no row, and is found by a sweep.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -41,8 +39,10 @@ from safeupload._keys import (
     parse_mark,
     suffix_of,
 )
-from safeupload.errors import ClockSkew, FileMissing, InvalidArgument, LeaseExpired, SafeUploadError, StorageError
-from safeupload.storage._base import NONE, Bucket, Failure, File, Mark
+from safeupload.errors import ClockSkew, FileMissing, InvalidArgument, StorageError
+from safeupload.storage import _clocks as clocks
+from safeupload.storage._base import Bucket, Failure, File, Mark
+from safeupload.storage._lease import MARKS, Lease, reporting
 
 __all__ = ["BucketStorage"]
 
@@ -58,15 +58,8 @@ _READING: Final = 30.0
 #: How often a replacement looks for stale marks, in seconds: a listing costs as much as a dozen reads.
 _TIDY_INTERVAL: Final = 60.0
 
-_MARKS: Final = ".pending/"
 _SUFFIXES: Final = ".renditions/"
 _CLOCK: Final = ".clock"
-
-
-def elapsed() -> float:
-    """Return seconds by a clock that nobody sets; where there is one, by one that goes on while the machine sleeps."""
-    clock: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 def lease_seconds(name: str, value: Duration) -> int:
@@ -104,7 +97,7 @@ class BucketStorage:
 
     def read(self, key: str) -> bytes:
         """Return the bytes of a file, or of a rendition; raise `InvalidKey`, `FileMissing` or `StorageError`."""
-        with _reporting("read the file"):
+        with reporting("read the file"):
             data = self._bucket.get(checked(key))
         if data is None:
             raise FileMissing
@@ -112,22 +105,22 @@ class BucketStorage:
 
     def keys(self) -> Iterator[str]:
         """Return the keys of all files, in no order; those that come or go meanwhile may be missed."""
-        with _reporting("list the files"):
+        with reporting("list the files"):
             yield from (entry.name for entry in self._bucket.entries("") if is_key(entry.name))
 
-    def new_mark(self) -> _Lease:
+    def new_mark(self) -> Lease:
         """Return a mark for a new file; nothing happens before its `save`."""
-        return _Lease(self, new_mark(self._lease))
+        return self._mark(new_mark(self._lease))
 
-    def old_mark(self, key: str, retain: int) -> _Lease:
+    def old_mark(self, key: str, retain: int) -> Lease:
         """Return a mark for a file that is to be released; nothing happens before its `record`."""
-        return _Lease(self, old_mark(key, retain, self._lease))
+        return self._mark(old_mark(key, retain, self._lease))
 
     def marks(self) -> Iterator[MarkName]:
         """Return the names of all marks, in no order, with their dates."""
-        with _reporting("list the marks"):
-            for entry in self._bucket.entries(_MARKS):
-                name = parse_mark(entry.name.removeprefix(_MARKS), entry.dated)
+        with reporting("list the marks"):
+            for entry in self._bucket.entries(MARKS):
+                name = parse_mark(entry.name.removeprefix(MARKS), entry.dated)
                 if name is not None:
                     yield name
 
@@ -137,19 +130,19 @@ class BucketStorage:
 
         Raises `ClockSkew` if that is not what this machine takes for the time.
         """
-        with _reporting("tell the time"):
-            before = time.time()
+        with reporting("tell the time"):
+            before = clocks.today()
             self._bucket.put(_CLOCK, b"")
             date = self._bucket.date(_CLOCK)
-            after = time.time()
+            after = clocks.today()
         if date is None:
             raise StorageError("could not tell the time: what was just written is not there")
         if not before - self._skew <= date <= after + self._skew:
             raise ClockSkew(date - (before if date < before else after), self._skew)
-        self._reading = date, elapsed()
+        self._reading = date, clocks.elapsed()
         return date
 
-    def seize(self, name: MarkName, dated: float) -> _Lease | None:
+    def seize(self, name: MarkName, dated: float) -> Lease | None:
         """
         Take hold of a mark from that date or before whose lease has ended long ago, None if that is not possible now.
 
@@ -160,9 +153,9 @@ class BucketStorage:
         latest = min(dated, self._now() - name.retain) - max(self._lease, name.lease) - self._skew
         if name.dated is not None and name.dated > latest:  # most are young, and never get older than they were
             return None
-        with _reporting("take hold of a mark"):
-            date = self._bucket.date(_MARKS + name.name)
-        return None if date is None or date > latest else _Lease(self, name)
+        with reporting("take hold of a mark"):
+            date = self._bucket.date(MARKS + name.name)
+        return None if date is None or date > latest else self._mark(name)
 
     def settle(self, remove: Iterable[Mark], drop: Iterable[Mark]) -> list[Failure]:
         """Remove the files of some marks and then the marks, of others the marks alone."""
@@ -170,18 +163,18 @@ class BucketStorage:
         suffixes: frozenset[str] | None = None
         for mark, goes in [*((mark, True) for mark in remove), *((mark, False) for mark in drop)]:
             try:
-                with _reporting("remove the file" if goes else "drop a mark"):
+                with reporting("remove the file" if goes else "drop a mark"):
                     if goes:
                         suffixes = self._suffixes() if suffixes is None else suffixes
                         self._unlink(mark.name.key, suffixes)
-                    self._bucket.delete(_MARKS + mark.name.name)
+                    self._bucket.delete(MARKS + mark.name.name)
             except StorageError as error:
                 failures.append(Failure(mark.name.key, error))
         return failures
 
     def exists(self, key: str) -> bool:
         """Tell whether there is a file under the key."""
-        with _reporting("look for the file"):
+        with reporting("look for the file"):
             return self._bucket.date(key) is not None
 
     def files(self) -> Iterator[File]:
@@ -192,7 +185,7 @@ class BucketStorage:
         then come twice.
         """
         alone: File | None = None
-        with _reporting("list the files"):
+        with reporting("list the files"):
             for entry in self._bucket.entries(""):
                 key = entry.name if is_key(entry.name) else key_beside(entry.name)
                 if key is None:
@@ -212,11 +205,14 @@ class BucketStorage:
 
     def remove(self, key: str) -> None:
         """Remove a file, with its renditions, that has no mark; that it is gone already is no error."""
-        with _reporting("remove the file"):
+        with reporting("remove the file"):
             # A sweep has just seen the names of all renditions, so it need not ask anew for each of its files.
-            fresh = self._listed is not None and elapsed() - self._listed[1] < _READING
+            fresh = self._listed is not None and clocks.elapsed() - self._listed[1] < _READING
             suffixes = self._listed[0] if self._listed is not None and fresh else self._suffixes()
             self._unlink(key, self._known | suffixes)
+
+    def _mark(self, name: MarkName) -> Lease:
+        return Lease(name, self._lease, self._bucket, self._store)
 
     def _unlink(self, key: str, suffixes: Iterable[str]) -> None:
         """Remove a file and its renditions: itself last, since what an error or a crash leaves is found by it."""
@@ -236,7 +232,7 @@ class BucketStorage:
         """Return the suffixes that renditions have had here, whatever today's policy says."""
         found = {entry.name.removeprefix(_SUFFIXES) for entry in self._bucket.entries(_SUFFIXES)}
         suffixes = frozenset(filter(is_suffix, found))
-        self._listed = suffixes, elapsed()
+        self._listed = suffixes, clocks.elapsed()
         return suffixes
 
     def _learn(self, suffix: str) -> None:
@@ -253,71 +249,7 @@ class BucketStorage:
         """
         if self._reading is not None:
             date, taken = self._reading
-            since = elapsed() - taken
+            since = clocks.elapsed() - taken
             if since < _READING:
                 return date + since
         return self.clock()
-
-
-class _Lease:
-    """A mark, and until when it is ours, by two clocks: a machine that is stopped for a while may stop one of them."""
-
-    def __init__(self, storage: BucketStorage, name: MarkName) -> None:
-        self._storage = storage
-        self._until: tuple[float, float] | None = None
-        self.name = name
-
-    def save(self, data: bytes, renditions: Mapping[str, bytes] = NONE) -> None:
-        """Make the mark of a new file, and the file: durable and whole once this returns. So are the renditions."""
-        self.record()
-        with _reporting("store the file"):
-            self._storage._store(self.name.key, data, renditions)  # noqa: SLF001 - one thing in two classes
-        self.check()  # or a cleaner may have come and gone before the file was there
-
-    def record(self) -> None:
-        """Make the mark."""
-        with _reporting("make a mark"):
-            self._write()
-
-    def touch(self) -> None:
-        """
-        Begin to count the mark's age from now on.
-
-        That of a new file is left as it is while more than half of its lease remains: a cleaner's age begins when the
-        lease ends, so the commit has its time as it is. One that has expired is somebody else's.
-        """
-        left = self._left()
-        if self.name.is_new and not 0 < left <= self._storage._lease / 2:  # noqa: SLF001
-            return
-        with _reporting("date a mark"):
-            self._write()
-
-    def check(self) -> None:
-        """Raise `LeaseExpired` if it has ended."""
-        if self.name.is_new and self._left() <= 0:
-            raise LeaseExpired
-
-    def close(self) -> None:
-        """Do nothing: nobody is kept out by who holds it, but by its date."""
-
-    def _left(self) -> float:
-        return 0.0 if self._until is None else min(self._until[0] - elapsed(), self._until[1] - time.time())
-
-    def _write(self) -> None:
-        """Write the mark; what counts is when it was begun, and that a lease had not ended before it was renewed."""
-        lease = self._storage._lease  # noqa: SLF001
-        until = elapsed() + lease, time.time() + lease
-        self._storage._bucket.put(_MARKS + self.name.name, b"")  # noqa: SLF001
-        if self._until is None or self._left() > 0:
-            self._until = until
-
-
-@contextmanager
-def _reporting(what: str) -> Generator[None]:
-    """Turn a bucket's errors into ours; the original stays as the cause."""
-    try:
-        yield
-    except SafeUploadError:
-        raise
-    except Exception as error:
-        raise StorageError(f"could not {what}: {str(error) or type(error).__name__}") from error
