@@ -14,8 +14,8 @@ import reference
 from PIL import Image
 
 from safeupload import AVATAR
-from safeupload._cli.benign import exif, scene
-from safeupload._cli.samples import BENIGN, HOSTILE, Sample
+from safeupload._samples import BENIGN, HOSTILE, Sample
+from safeupload._samples.benign import exif, scene
 
 #: How many damaged files of each format.
 DAMAGED: Final = 60
