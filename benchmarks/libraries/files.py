@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import reference
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
 from safeupload import AVATAR
 from safeupload._samples import BENIGN, HOSTILE, Sample
@@ -90,13 +90,27 @@ def similarity(file: File, picture: bytes) -> float | None:
     result that kept its transparency.
     """
     try:
-        with Image.open(io.BytesIO(picture)) as opened:
-            image = opened.convert("RGBA")
+        image = _shown(picture)
     except OSError:
         return None
     white = Image.new("RGBA", image.size, (255, 255, 255, 255))
     rows = np.asarray(Image.alpha_composite(white, image).convert("RGB")).astype(np.float64)
     return reference.psnr(rows, _expected(file, image.size))
+
+
+def _shown(picture: bytes) -> Image.Image:
+    """Return what a browser shows: turned as EXIF says, in the colours that a profile means, 16 bits as 8."""
+    with Image.open(io.BytesIO(picture)) as opened:
+        profile = opened.info.get("icc_profile")
+        image = ImageOps.exif_transpose(opened)
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGBA")
+    image = image.convert("RGBA")
+    if profile:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if own.profile.xcolor_space.strip() == "RGB":
+            image = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB")) or image
+    return image
 
 
 _EXPECTED: dict[tuple[str, tuple[int, int]], reference.Floats] = {}

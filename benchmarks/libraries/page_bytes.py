@@ -23,7 +23,8 @@ def lines(record: Record) -> Iterator[str]:
         "",
         "Each file went through each library in a process of its own, with",
         f"{seconds} seconds of processor time and {memory} GiB of address space.",
-        "Where the documentation has options for orientation, colour or metadata, they were set.",
+        "Where the documentation has options for orientation, colour or metadata, they were set, and the format of the",
+        "upload was kept by those that can.",
         "Libraries for Django got what a form's field had let through, as in an application.",
         "filetype, puremagic and python-magic were used as a check: JPEG, PNG, GIF and WebP may pass.",
         "",
@@ -33,13 +34,13 @@ def lines(record: Record) -> Iterator[str]:
     yield from _benign(record, ways)
 
 
-def _header(*more: str) -> tuple[str, str]:
-    names = [name.capitalize() for name in _NAMES]
-    return "| Library | " + " | ".join([*names, *more]) + " |", "| --- |" + " ---: |" * (len(names) + len(more))
-
-
-def _counts(counts: Counter[str]) -> str:
-    return " | ".join(str(counts[name] or "") for name in _NAMES)
+def _table(counts: dict[str, Counter[str]], more: str, cells: dict[str, str]) -> Iterator[str]:
+    """Yield a table of counts, of outcomes that there were at all, with one more column."""
+    names = [name for name in _NAMES if any(each[name] for each in counts.values())]
+    yield "| Library | " + " | ".join([*(name.capitalize() for name in names), more]) + " |"
+    yield "| --- |" + " ---: |" * len(names) + " --- |"
+    for title, each in counts.items():
+        yield f"| {title} | " + " | ".join(str(each[name] or "") for name in names) + f" | {cells[title]} |"
 
 
 def _hostile(record: Record, ways: dict[str, str]) -> Iterator[str]:
@@ -50,13 +51,14 @@ def _hostile(record: Record, ways: dict[str, str]) -> Iterator[str]:
         f"The {len(refuse)} files of `python -m safeupload samples` that have to be refused.",
         "*Refused* is an exception of the library's own, of its framework's validation, or one that Pillow's",
         "documentation names, so that an application can catch it by family; *other exception* is anything else.",
-        "*Taken* made a picture or let the file pass. *Memory* is the most that any of these files took.",
+        "*Taken* made a picture or let the file pass. *Time* and *out of memory* are the limits.",
         "",
-        *_header("Memory"),
     )
-    for way, title in ways.items():
-        peak = tables.highest(record, way)
-        yield f"| {title} | {_counts(tables.hostile(record, way))} | {peak / 1e6:,.0f} MB |"
+    yield from _table(
+        {title: tables.hostile(record, way) for way, title in ways.items()},
+        "Most memory for a file",
+        {title: f"{tables.highest(record, way) / 1e6:,.0f} MB" for way, title in ways.items()},
+    )
     yield from ("", "What it comes to depends on the file:", "")
     for sample in refuse:
         yield from _by_outcome(record, sample, ways)
@@ -79,7 +81,6 @@ def _by_outcome(record: Record, sample: Row, ways: dict[str, str]) -> Iterator[s
         said = {
             "other exception": f"{row['error']}, which nobody documents",
             "time": f"still at work after {record['limits']['seconds']} seconds",
-            "memory": "out of memory",
             "process died": f"the process died ({row['error']})",
         }.get(outcome, outcome)
         groups.setdefault(said, []).append(title + (_cost(row) if outcome in {"taken", "refused"} else ""))
@@ -107,12 +108,13 @@ def _damaged(record: Record, ways: dict[str, str]) -> Iterator[str]:
         "Many are still pictures, so that taking one is not wrong; an exception that nobody knows to catch becomes an",
         "answer of 500.",
         "",
-        *_header("Which exceptions"),
     )
-    for way, title in ways.items():
-        outcomes, errors = tables.damaged(record, way)
-        names = ", ".join(f"{name} ({count})" for name, count in errors.most_common())
-        yield f"| {title} | {_counts(outcomes)} | {names} |"
+    found = {title: tables.damaged(record, way) for way, title in ways.items()}
+    yield from _table(
+        {title: outcomes for title, (outcomes, _) in found.items()},
+        "Which exceptions",
+        {title: ", ".join(f"{name} ({n})" for name, n in errors.most_common()) for title, (_, errors) in found.items()},
+    )
     yield ""
 
 
@@ -123,7 +125,7 @@ def _benign(record: Record, ways: dict[str, str]) -> Iterator[str]:
         "",
         "What becomes of the samples that the usual pipeline gets wrong, for libraries that make a picture:",
         "closeness to a careful reference in decibels (of the thumbnail that the library makes, laid over white",
-        "if it is transparent).",
+        "if it is transparent, turned as its EXIF data say and in the colours of its profile, as browsers do).",
         f"Below {tables.ALIKE:.0f} dB, in bold, anybody sees that it is wrong:",
         "lying on its side, wrong colours, black where it was transparent.",
         "*Left* is what was planted in these and the hostile files, and is still in the pictures made of them;",

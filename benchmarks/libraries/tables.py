@@ -14,13 +14,14 @@ OUTCOMES: Final = {
     "refused": "refused",
     "other": "other exception",
     "time": "time",
-    "memory": "memory",
+    "memory": "out of memory",
     "died": "process died",
     "picture": "taken",
     "accepted": "taken",
 }
-#: From so many decibels on a result shows what the picture shows: wrong colours, sides or levels are below 20.
-ALIKE: Final = 25.0
+#: From so many decibels on a result shows what the picture shows: wrong colours, sides or levels are below 10, and
+#: hard or coloured edges of these samples cost down to 20.
+ALIKE: Final = 15.0
 #: What can become of a file beside a row, the worst first.
 VERDICTS: Final = ("lost", "left", "later", "fine")
 
@@ -94,7 +95,7 @@ def keeps(record: Record, library: str) -> bool:
 def verdict(row: Row) -> str:
     """Return what became of the files in a drill."""
     first, second = row["at once"], row["later"]
-    if second["whole"] is False:
+    if second["whole"] is False or not second["other whole"]:
         return "lost"
     if second["old left"] or second["new left"]:
         return "left"

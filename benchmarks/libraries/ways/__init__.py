@@ -4,7 +4,8 @@ One module for each library that makes or checks a picture, used as its document
 Each has `DOCUMENTED`, exceptions of the library's own, of its framework's validation, or named in Pillow's
 documentation, which an application can catch by family; `prepare(folder)`, run once; and
 `take(data, name, folder)`, which returns the picture, or None if the library only looks at the upload. Where the
-documentation has options for orientation, colour or metadata, they are set.
+documentation has options for orientation, colour or metadata, they are set, and the format of the upload is kept by
+libraries that can.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ def _field() -> Any:  # noqa: ANN401
     return ProcessedImageField(
         upload_to="pictures",
         processors=[Transpose(), ResizeToFill(300, 300)],
-        format="JPEG",
         options={"quality": 85},
     )
 

@@ -16,7 +16,6 @@ SETTINGS: Final = {
     "BREAKPOINTS": {"all": 300},
     "GRID_COLUMNS": 1,
     "CONTAINER_WIDTH": 300,
-    "FILE_TYPES": ["JPEG"],
     "PIXEL_DENSITIES": [1],
     "USE_PLACEHOLDERS": False,
 }

@@ -22,7 +22,6 @@ def _field() -> Any:  # noqa: ANN401
         crop=["middle", "center"],
         upload_to="pictures",
         quality=85,
-        force_format="JPEG",
         keep_meta=False,
     )
 

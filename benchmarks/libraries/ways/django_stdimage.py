@@ -14,9 +14,9 @@ DOCUMENTED = (ValidationError, *PILLOW)
 
 
 def _field() -> Any:  # noqa: ANN401
-    from stdimage import JPEGField
+    from stdimage import StdImageField
 
-    return JPEGField(upload_to="pictures", variations={"thumbnail": {"width": 300, "height": 300, "crop": True}})
+    return StdImageField(upload_to="pictures", variations={"thumbnail": {"width": 300, "height": 300, "crop": True}})
 
 
 def prepare(folder: Path) -> None:

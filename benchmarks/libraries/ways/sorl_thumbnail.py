@@ -20,15 +20,15 @@ def _field() -> Any:  # noqa: ANN401
 
 
 def prepare(folder: Path) -> None:
-    """Set Django up; both is the default of these settings, orientation and quality."""
-    with_django.configure(folder, _field, ["sorl.thumbnail"])
+    """Set Django up; orientation is heeded by default."""
+    with_django.configure(folder, _field, ["sorl.thumbnail"], THUMBNAIL_PRESERVE_FORMAT=True)
 
 
 def take(data: bytes, name: str, folder: Path) -> bytes:  # noqa: ARG001
     """Return the picture; for what cannot be read the library logs, and returns a thumbnail that does not exist."""
     from sorl.thumbnail import get_thumbnail
 
-    made = get_thumbnail(with_django.stored(data, name), "300x300", crop="center", quality=85, format="JPEG")
+    made = get_thumbnail(with_django.stored(data, name), "300x300", crop="center", quality=85)
     if not made.exists():
         raise OSError("the thumbnail does not exist")
     return bytes(made.read())

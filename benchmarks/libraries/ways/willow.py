@@ -1,11 +1,11 @@
-"""Willow, the picture library of Wagtail, on Pillow: upright, in sRGB, on white, as its documentation offers."""
+"""Willow, the picture library of Wagtail, on Pillow: a JPEG, upright, in sRGB, on white, as its manual has it."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
 
-from libraries.ways import PILLOW
+from libraries.ways import PILLOW, Refused
 
 DOCUMENTED: tuple[type[BaseException], ...] = PILLOW
 
@@ -20,14 +20,17 @@ def prepare(folder: Path) -> None:  # noqa: ARG001
     from willow.registry import UnavailableOperationError, UnrecognisedOperationError
 
     own = (BadImageOperationError, UnrecognisedImageFormatError, UnavailableOperationError, UnrecognisedOperationError)
-    DOCUMENTED = (*PILLOW, *own)
+    DOCUMENTED = (Refused, *PILLOW, *own)
 
 
 def take(data: bytes, name: str, folder: Path) -> bytes:  # noqa: ARG001
     """Return the picture."""
     from willow.image import Image
 
-    image = Image.open(io.BytesIO(data)).auto_orient()
+    opened = Image.open(io.BytesIO(data))
+    if opened.format_name == "svg":  # it has no operation that makes a JPEG of that
+        raise Refused
+    image = opened.auto_orient()
     width, height = image.get_size()
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
