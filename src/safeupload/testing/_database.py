@@ -152,9 +152,13 @@ class Session:
         self._changes[row] = _DELETED
 
     def commit(self) -> None:
-        """Commit the changes, or end as `Database.next_commit` says. A plain method, which `AsyncUploads` takes too."""
+        """Commit the changes, or end as `Database.next_commit` says."""
         changes, self._changes = self._changes, {}
         self._database._commit(changes)  # noqa: SLF001 - the one that made it
+
+    async def commit_async(self) -> None:
+        """Do what `commit` does, for `AsyncUploads`."""
+        self.commit()
 
     def rollback(self) -> None:
         """Forget the changes."""

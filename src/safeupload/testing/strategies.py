@@ -99,7 +99,7 @@ def _cuts(draw: st.DrawFn) -> Sample:
     whole = draw(pictures(max_side=16).filter(lambda sample: not _info(sample).animated))
     length = draw(st.integers(_HEAD, len(whole.data) * 3 // 4))
     return Sample(
-        name=f"cut-{whole.name}",
+        name=f"beginning-of-{whole.name}",
         make=partial(_first, whole, length),
         about=f"the first {length} bytes of a {whole.about}",
         code="corrupt",
