@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path(tempfile.mkdtemp(prefix="safeupload-compare-"))
     folder.mkdir(parents=True, exist_ok=True)
     trials = _named(arguments.files) if arguments.files else _made(folder / SAMPLE_FOLDER)
-    cards, worst = [], _KEPT_WORD
+    cards: list[Card] = []
+    worst = _KEPT_WORD
     _say_header()
     for trial in trials:
         error = _unreadable(trial.file)
@@ -134,7 +135,7 @@ def _unreadable(file: Input) -> OSError | None:
 def compare(trial: Trial, limits: Limits) -> Card:
     """Try one file both ways."""
     path = trial.file.source()
-    canaries = trial.sample.canaries if trial.sample else {}
+    canaries: Mapping[bytes, str] = trial.sample.canaries if trial.sample else {}
     plain, safe = (attempt(pipeline, path, limits) for pipeline in ("plain", "safeupload"))
     return Card(
         name=trial.file.name,

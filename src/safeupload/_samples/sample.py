@@ -27,7 +27,7 @@ class Sample:
     about: str
     code: str | None = None
     info: ImageInfo | None = None
-    canaries: Mapping[bytes, str] = field(default_factory=dict)
+    canaries: Mapping[bytes, str] = field(default_factory=dict[bytes, str])
     harm: str = ""
 
     def __str__(self) -> str:
