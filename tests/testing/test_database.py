@@ -15,15 +15,15 @@ from sqlalchemy.pool import NullPool
 from safeupload import AsyncUploads, InvalidArgument, NotCommitted, Uploads
 from safeupload._outcome import outcome
 from safeupload.storage import MemoryStorage
-from safeupload.testing import Database, IntegrityError, OperationalError, losing_reply
+from safeupload.testing import CommitRefused, ConnectionLost, Database, losing_reply
 
 #: How a commit ends: what it raises, what the row then says, the state that is told, and whether both files are kept.
 ENDS: dict[str, tuple[type[BaseException] | None, str, str, bool]] = {
     "returned": (None, "new", "committed", False),
-    "refused": (IntegrityError, "old", "aborted", False),
-    "reply_lost": (OperationalError, "new", "in_doubt", True),
-    "connection_lost": (OperationalError, "old", "in_doubt", True),
-    "late": (OperationalError, "old", "in_doubt", True),
+    "refused": (CommitRefused, "old", "aborted", False),
+    "reply_lost": (ConnectionLost, "new", "in_doubt", True),
+    "connection_lost": (ConnectionLost, "old", "in_doubt", True),
+    "late": (ConnectionLost, "old", "in_doubt", True),
     "did_nothing": (NotCommitted, "old", "in_doubt", True),
 }
 
@@ -117,7 +117,7 @@ def test_outcomes_come_in_the_order_in_which_they_were_told() -> None:
         session["a"] = "1"
         session.commit()
         session["b"] = "2"
-        with pytest.raises(IntegrityError):
+        with pytest.raises(CommitRefused):
             session.commit()
         session["c"] = "3"
         session.commit()
@@ -157,9 +157,9 @@ def test_what_no_commit_can_do_is_refused() -> None:
 
 
 def test_the_errors_say_what_those_of_drivers_say() -> None:
-    """The library knows them by the names of PEP 249."""
-    assert outcome(OperationalError()) == "unknown"
-    assert outcome(IntegrityError()) == "refused"
+    """The library takes them for what they stand for."""
+    assert outcome(ConnectionLost()) == "unknown"
+    assert outcome(CommitRefused()) == "refused"
 
 
 # --- a real session
@@ -186,7 +186,7 @@ def test_a_real_commit_can_lose_its_reply(session: RealSession, monkeypatch: pyt
             return [key for (key,) in own.execute(text("SELECT image_file FROM users")) if key in keys]
 
     uploads = Uploads(storage, references=used)
-    with monkeypatch.context() as patch, pytest.raises(OperationalError), uploads.replace(picture()) as new:
+    with monkeypatch.context() as patch, pytest.raises(ConnectionLost), uploads.replace(picture()) as new:
         patch.setattr(RealSession, "commit", losing_reply(RealSession.commit))
         session.execute(text("UPDATE users SET image_file = :key"), {"key": new.replacing(None)})
         new.commit(session.commit)
@@ -200,9 +200,9 @@ def test_a_real_commit_can_lose_its_reply(session: RealSession, monkeypatch: pyt
 def test_a_commit_that_loses_its_reply_has_been_called() -> None:
     """With its arguments; the error can be another."""
     called: list[object] = []
-    with pytest.raises(OperationalError):
+    with pytest.raises(ConnectionLost):
         losing_reply(partial(called.append, 1))()
-    with pytest.raises(OperationalError):
+    with pytest.raises(ConnectionLost):
         losing_reply(called.append)(2)
     error = TimeoutError()
     with pytest.raises(TimeoutError) as caught:
@@ -219,7 +219,7 @@ def test_a_coroutine_that_loses_its_reply_has_been_awaited() -> None:
         await asyncio.sleep(0)
         called.append(number)
 
-    with pytest.raises(OperationalError):
+    with pytest.raises(ConnectionLost):
         asyncio.run(losing_reply(commit)(4))
     assert called == [4]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 TESTS = """
 import pytest
 from safeupload import StorageError, Uploads
-from safeupload.testing import OperationalError, picture
+from safeupload.testing import ConnectionLost, picture
 
 def replace(storage, database):
     uploads = Uploads(storage, references=database.references)
@@ -21,7 +21,7 @@ def test_passes(safeupload_storage, safeupload_database):
     with pytest.raises(StorageError):
         replace(safeupload_storage, safeupload_database)
     safeupload_database.next_commit("reply_lost")
-    with pytest.raises(OperationalError):
+    with pytest.raises(ConnectionLost):
         replace(safeupload_storage, safeupload_database)
 
 def test_each_gets_its_own(safeupload_storage, safeupload_database):
