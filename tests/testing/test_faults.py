@@ -4,7 +4,7 @@ import errno
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fakes import THUMB, picture
 
 from safeupload import FileMissing, InvalidArgument, LeaseExpired, StorageError, Uploads
 from safeupload._keys import new_key
-from safeupload.storage import LocalStorage, MemoryStorage, Storage
+from safeupload.storage import Failure, LocalStorage, Mark, MemoryStorage, Storage
 from safeupload.testing import Database, FaultyStorage, StorageContract
 
 
@@ -165,6 +165,22 @@ def test_settling_fails_by_what_it_returns() -> None:
         left = list(storage.marks())
         assert len(left) == (0 if after else 2)
         assert all(storage.seize(name, math.inf) is not None for name in left)
+
+
+def test_the_storage_within_sees_its_own_marks() -> None:
+    """Whatever they carry besides what every mark has."""
+    seen: list[Mark] = []
+
+    class Careful(MemoryStorage):
+        def settle(self, remove: Iterable[Mark], drop: Iterable[Mark]) -> list[Failure]:
+            seen.extend([*(remove := list(remove)), *(drop := list(drop))])
+            return super().settle(remove, drop)
+
+    storage = FaultyStorage(Careful())
+    old = storage.old_mark(_saved(storage), 0)
+    old.record()
+    assert storage.settle([storage.new_mark()], [old]) == []
+    assert [type(mark) for mark in seen] == [type(MemoryStorage().new_mark())] * 2
 
 
 def test_settling_can_be_interrupted() -> None:

@@ -208,7 +208,8 @@ def _heif(mode: str) -> Callable[[Image.Image, bytes], bytes]:
         import pillow_heif  # noqa: PLC0415 - an extra
 
         out = io.BytesIO()
-        pillow_heif.from_pillow(image.convert(mode)).save(out)
+        file: Any = pillow_heif.from_pillow(image.convert(mode))  # typed or not, by its version
+        file.save(out)
         return out.getvalue()
 
     return write
