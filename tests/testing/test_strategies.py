@@ -13,7 +13,7 @@ from safeupload.testing import HOSTILE, Sample
 from safeupload.testing.strategies import hostile_pictures, pictures, uploads
 
 EVERYTHING = dataclasses.replace(AVATAR, formats=_CODECS)
-SHRINK = settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+SHRINK = settings(max_examples=500, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.property
@@ -84,6 +84,6 @@ def test_formats_without_a_kind_are_told() -> None:
 
 def test_hostile_pictures_are_more_than_the_catalogue() -> None:
     """There are claims and cuts of any size."""
-    for name in ("claim.png", "claim.webp", "beginning-of-baseline.jpg"):
-        assert name not in HOSTILE
-        assert find(hostile_pictures(), lambda sample, name=name: sample.name == name, settings=SHRINK)  # type: ignore[misc]
+    for name in ("claim.png", "claim.webp", "beginning-of-"):
+        found = find(hostile_pictures(), lambda sample, name=name: sample.name.startswith(name), settings=SHRINK)  # type: ignore[misc]
+        assert found.name not in HOSTILE

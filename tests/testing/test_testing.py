@@ -23,13 +23,14 @@ MODULES = [safeupload.testing.__name__] + [
 
 PROBE = """
 import sys
-for name in ("pytest", "hypothesis", "sqlalchemy", "numpy"):
+for name in ("pytest", "hypothesis", "sqlalchemy", "numpy", "pillow_heif"):
     sys.modules[name] = None
 import safeupload.testing as kit
 from safeupload.storage import MemoryStorage
 for name in kit.__all__:
     getattr(kit, name)
 assert kit.HOSTILE["empty.jpg"].data == b""
+assert not [name for name in kit.BENIGN if name.endswith(".heic")]
 kit.check_endpoint(lambda name, data, kind: 415, [case for case in kit.endpoint_cases() if case.name == "words.jpg"])
 kit.StorageContract().test_a_picture_is_replaced(kit.FaultyStorage(MemoryStorage()))
 """

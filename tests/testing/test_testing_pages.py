@@ -16,7 +16,8 @@ from pages import DOCS, blocks
 from PIL import Image, UnidentifiedImageError
 
 import safeupload
-from safeupload.testing import check_endpoint, endpoint_cases
+from safeupload._samples.kinds import KINDS
+from safeupload.testing import BENIGN, HOSTILE, check_endpoint, endpoint_cases
 
 TESTING, STORAGE = DOCS / "how-to/testing.md", DOCS / "how-to/storage.md"
 _FILE = re.compile(r"# (\w+\.py)\n")
@@ -97,7 +98,7 @@ def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
 
 def test_the_bucket_of_the_page_keeps_the_contract(tmp_path: Path) -> None:
     """Its dictionary is a storage."""
-    assert set(files(STORAGE)) == {"bucket.py", "test_bucket.py"}
+    assert set(files(STORAGE)) == {"bucket.py", "conftest.py", "test_bucket.py"}
     assert others(STORAGE) == []
     assert "13 passed" in run(STORAGE, tmp_path)
 
@@ -169,3 +170,15 @@ def test_the_table_of_the_page_is_true() -> None:
         check_endpoint(by_the_tutorial, cases)
 
     assert list(told(str(caught.value).partition("\n\n")[2])) == list(told(shown))
+
+
+def test_the_lists_of_the_page_are_whole() -> None:
+    """Every kind stands beside its format, and every hostile file beside its code."""
+    rows = re.findall(r"^\| ([^|]+) \| (`[^|]*`) \|$", TESTING.read_text(), re.MULTILINE)
+    listed = {head.strip("`"): re.findall(r"`([^`]+)`", names) for head, names in rows}
+    for name, kind in KINDS.items():
+        assert name in listed[kind.format]
+        assert name in BENIGN
+    for name, sample in HOSTILE.items():
+        assert name in listed[sample.code or "none, but no payload is left"]
+    assert sum(map(len, listed.values())) == len(KINDS) + len(HOSTILE)

@@ -63,7 +63,7 @@ def picture(
     Return a small, honest picture; `data` of what is returned is the file, `info` what `validate` must say of it.
 
     Args:
-        kind: one of the names of `KINDS`, such as "baseline.jpg", "rgba.png" or "animation.gif".
+        kind: its name, such as "baseline.jpg", "rgba.png" or "animation.gif"; the error for a wrong one lists them.
         size: width and height in pixels, as it is stored; shown, they change places if the orientation is 5 to 8.
         colour: of the upper right quarter, as CSS and Pillow name it: "teal", "#008080".
         orientation: 1 to 8, as EXIF has it.
