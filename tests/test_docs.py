@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from builders.pictures import jpeg
-from docs._ext import states
 from pages import PAGES, ROOT, Block, blocks
 from sqlalchemy import String, create_engine, event, select
 from sqlalchemy.exc import OperationalError
@@ -23,6 +22,7 @@ from werkzeug.datastructures import FileStorage
 
 import safeupload
 import safeupload.storage
+from docs._ext import states
 from safeupload._cli.main import main
 from safeupload._machine import TABLE, Does
 from safeupload.asgi import BodyLimit
@@ -144,7 +144,7 @@ def test_every_block_runs(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_block_is_left_out(page: Path) -> None:
-    """Code is written as Python, which is run, or in a language that is known to be none; who else runs it names the page."""
+    """Code is Python, which is run, or in a language that is known to be none; who else runs it names the page."""
     for block in blocks(page):
         assert block.language in {"python", *OTHERS}, f"{block}: {block.language or 'no language'}"
         by = block.run_by or ELSEWHERE.get(str(page.relative_to(ROOT)), "")
@@ -156,7 +156,8 @@ def test_no_block_is_left_out(page: Path) -> None:
 def test_a_broken_block_is_told_with_its_line(tmp_path: Path) -> None:
     """What looks for blocks finds them in tabs and lists, and where a block raises is a line of the page."""
     page = ROOT / "docs/how-to/limits.md"
-    text = "# A\n\n````{tab-set}\n```{code-block} python\na = 1\n```\n````\n\n- b\n\n  ```python\n  raise KeyError\n  ```\n"
+    tabs = "# A\n\n````{tab-set}\n```{code-block} python\na = 1\n```\n````\n\n"
+    text = f"{tabs}- b\n\n  ```python\n  raise KeyError\n  ```\n"
     (tmp_path / "page.md").write_text(text)
     first, second = (block._replace(page=page) for block in blocks(tmp_path / "page.md"))
 

@@ -1,7 +1,6 @@
 """The reference has every public name once, and its tables are those of the code."""
 
 import importlib
-import inspect
 import pkgutil
 import re
 from collections import Counter
@@ -11,11 +10,11 @@ from typing import get_args
 import pytest
 from builders import gif, png
 from builders.pictures import encoded, photograph
-from docs._ext import signatures, tables
 from pages import DOCS
 from PIL import Image
 
 import safeupload
+from docs._ext import signatures, tables
 from safeupload import AVATAR
 from safeupload._events import EventName
 
@@ -26,7 +25,7 @@ SHOWN = re.compile(r"^\.\. (?:auto\w+|py:data):: (?:safeupload\.)?([\w.]+)", re.
 
 def public() -> set[str]:
     """Return all public names, each under the shortest way to it, without what stands before the first dot."""
-    found = {}
+    found: dict[int, str] = {}
     for name in MODULES:
         if "._" in name or name.endswith("__main__"):
             continue
@@ -48,12 +47,12 @@ def test_every_error_is_in_one_table() -> None:
     """Each error that can be raised is in the table of its family, with its code and status."""
     page = tables.filled((DOCS / "reference/errors.md").read_text())
     abstract = {"SafeUploadError", "Rejected", "Unavailable", "Misuse"}
-    classes = [each for each in vars(safeupload.errors).values() if inspect.isclass(each) and each.__name__ not in abstract]
+    classes = [getattr(safeupload.errors, name) for name in safeupload.errors.__all__ if name not in abstract]
 
-    for error in (each for each in classes if issubclass(each, safeupload.SafeUploadError)):
+    for error in classes:
         row = rf"^\| \{{py:obj\}}`~safeupload\.{error.__name__}` \| `{error.code}` \| {error.status} \| [^|]+ \|$"
         assert len(re.findall(row, page, re.MULTILINE)) == 1, error.__name__
-    assert len(re.findall(r"^\| \{py:obj\}", page, re.MULTILINE)) == len(safeupload.errors.__all__) - len(abstract)
+    assert len(re.findall(r"^\| \{py:obj\}", page, re.MULTILINE)) == len(classes) >= 30
 
 
 def test_every_limit_is_in_the_table() -> None:
@@ -97,9 +96,9 @@ def test_the_table_names_the_error_of_a_limit(name: str) -> None:
     safeupload.validate(data)
 
     with pytest.raises(error) as caught:
-        safeupload.validate(data, replace(AVATAR, **{name: limit}))
+        safeupload.validate(data, replace(AVATAR, **{name: limit}))  # type: ignore[arg-type]
 
-    assert caught.value.limit == limit
+    assert vars(caught.value)["limit"] == limit
     assert getattr(caught.value, "what", "") == what
 
 

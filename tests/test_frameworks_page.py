@@ -225,8 +225,8 @@ def test_the_first_page_shows_flask(scope: dict[str, Any], tmp_path: Path) -> No
 
     for _ in range(2):
         form = httpx2.Request("PUT", "http://test", files={"file": jpeg(64, 64)})
-        answer = scope["app"].test_client().put(
-            "/me/picture", data=form.read(), content_type=form.headers["Content-Type"]
+        answer = (
+            scope["app"].test_client().put("/me/picture", data=form.read(), content_type=form.headers["Content-Type"])
         )
         assert answer.status_code == 204
     one_is_left(scope)

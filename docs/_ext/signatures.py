@@ -27,8 +27,11 @@ def readable(described: object, signature: str | None, returned: str | None) -> 
     if inspect.isclass(described) and issubclass(described, safeupload.SafeUploadError):
         own = vars(described).get("__init__")
         return (f"({', '.join(list(inspect.signature(own).parameters)[1:])})" if own else None), None
-    words = [part and _ALIAS.sub(r"\1", part).replace(repr(safeupload.AVATAR), "AVATAR") for part in (signature, returned)]
-    return words[0], words[1]
+    return _plain(signature), _plain(returned)
+
+
+def _plain(part: str | None) -> str | None:
+    return part and _ALIAS.sub(r"\1", part).replace(repr(safeupload.AVATAR), "AVATAR")
 
 
 def linked(line: str) -> str:
@@ -42,17 +45,14 @@ class _Sphinx(Protocol):
     def connect(self, event: str, callback: Callable[..., object]) -> int: ...
 
 
-def _docstring(  # noqa: PLR0917 - what Sphinx calls it with
-    app: _Sphinx, what: str, name: str, described: object, options: object, lines: list[str]
-) -> None:
-    """Be called by autodoc."""
-    lines[:] = map(linked, lines)
+def _docstring(*called: Any) -> None:  # noqa: ANN401 - autodoc's, six of them
+    """Be called by autodoc: the lines of the docstring come last, and are changed where they are."""
+    called[-1][:] = map(linked, called[-1])
 
 
-def _process(  # noqa: PLR0917 - what Sphinx calls it with
-    app: _Sphinx, what: str, name: str, described: object, options: object, signature: str | None, returned: str | None
-) -> tuple[str | None, str | None]:
-    """Be called by autodoc."""
+def _process(*called: Any) -> tuple[str | None, str | None]:  # noqa: ANN401 - autodoc's, seven of them
+    """Be called by autodoc: what is described, options, the signature, and what is returned come last."""
+    described, _, signature, returned = called[-4:]
     return readable(described, signature, returned)
 
 
