@@ -3,7 +3,9 @@
 import asyncio
 import io
 import re
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -151,6 +153,19 @@ def test_no_block_is_left_out(page: Path) -> None:
         if block.language == "python" and by:
             assert page.name in (ROOT / by).read_text(encoding="utf-8"), f"{block}: {by} does not name the page"
     assert not re.search(r"^ *:{3,}\{(code|code-block|sourcecode|doctest)\}", page.read_text(), re.MULTILINE)
+
+
+def test_the_statements_of_sql_run() -> None:
+    """Rows without a picture say so, and the column is unique."""
+    (source,) = (block.source for block in blocks(ROOT / "docs/how-to/migrating.md") if block.language == "sql")
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE users (image_file TEXT)")
+        connection.executemany("INSERT INTO users VALUES (?)", [("default.jpg",), ("default.jpg",), ("other.jpg",)])
+        connection.executescript(source)
+
+        assert connection.execute("SELECT image_file FROM users").fetchall() == [(None,), (None,), ("other.jpg",)]
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute("INSERT INTO users VALUES ('other.jpg')")
 
 
 def test_a_broken_block_is_told_with_its_line(tmp_path: Path) -> None:

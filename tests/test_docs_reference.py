@@ -115,7 +115,7 @@ def test_signatures_are_those_of_the_source() -> None:
 
     assert signatures.readable(safeupload.normalize, plain, None) == ("(source: Source, policy: Policy = AVATAR)", None)
     assert signatures.readable(safeupload.TooManyPixels, "(*args: object)", None) == ("(pixels, limit)", None)
-    assert signatures.readable(safeupload.Empty, "(*args: object)", None) == (None, None)
+    assert signatures.readable(safeupload.Empty, "(*args: object)", None) == ("", None)
     assert signatures.linked("`Uploads`, ``Uploads``, `Storage` and `limit`") == (
         "`~safeupload.Uploads`, ``Uploads``, `~safeupload.storage.Storage` and `limit`"
     )

@@ -26,7 +26,7 @@ def readable(described: object, signature: str | None, returned: str | None) -> 
     """Return a signature, and what is returned, in the words of the source."""
     if inspect.isclass(described) and issubclass(described, safeupload.SafeUploadError):
         own = vars(described).get("__init__")
-        return (f"({', '.join(list(inspect.signature(own).parameters)[1:])})" if own else None), None
+        return (f"({', '.join(list(inspect.signature(own).parameters)[1:])})" if own else ""), None
     return _plain(signature), _plain(returned)
 
 
