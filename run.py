@@ -42,7 +42,13 @@ else:
 
 ROOT = Path(__file__).resolve().parent
 PYTHON = "{}.{}".format(*sys.version_info[:2])
-CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
+CHECKS = (
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+    ["mypy"],
+    ["basedpyright"],
+    ["basedpyright", "--verifytypes", "safeupload", "--ignoreexternal"],
+)
 WRONG = {"lint": "lint takes no arguments", "docs": "docs takes no argument but --check"}
 PAGES = "build/docs"
 # Everything anew, since pages that did not change would keep their warnings to themselves.
@@ -218,7 +224,9 @@ def quietly(command: Sequence[str]) -> None:
 
 def run(home: Path, arguments: Sequence[str]) -> int:
     """Run the Python of an environment and return its exit code."""
-    return subprocess.run([python(home), *arguments], env=environ(os.environ), check=False).returncode
+    # First on the path, so that a type checker asks this Python what is installed.
+    path = {"PATH": os.pathsep.join((str(python(home).parent), os.environ.get("PATH", os.defpath)))}
+    return subprocess.run([python(home), *arguments], env=environ(os.environ) | path, check=False).returncode
 
 
 def docs(home: Path, *, browse: bool) -> int:

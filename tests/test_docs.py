@@ -36,9 +36,10 @@ ELSEWHERE = {
     "docs/how-to/fastapi.md": "tests/test_frameworks_page.py",
     "docs/how-to/flask.md": "tests/test_frameworks_page.py",
     "docs/how-to/object-stores.md": "tests/test_object_stores_page.py",
+    "docs/tutorial.md": "examples/tutorial/test_tutorial.py",
 }
 #: What else may stand in a block: what a shell runs or prints, other languages, and directives of Sphinx.
-OTHERS = {"console", "sh", "sql", "text", "{eval-rst}", "{image}", "{literalinclude}", "{toctree}"}
+OTHERS = {"console", "diff", "json", "sh", "sql", "text", "{eval-rst}", "{image}", "{literalinclude}", "{toctree}"}
 
 
 class Base(DeclarativeBase):
@@ -236,7 +237,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_diagram_is_the_table() -> None:
     """The picture shows the states and transitions that the code has; what changes no file has no arrow."""
     assert states.PICTURE.read_text(encoding="utf-8") == states.svg()
-    assert "../explanation/states.svg" in (ROOT / "docs/how-to/replacing.md").read_text()
+    assert "](states.svg)" in (ROOT / "docs/explanation/two-stores.md").read_text()
     told = [happened for reasons in states.legend().values() for each in reasons.values() for happened in each]
     assert len(told) == sum(does is not Does.NOTHING for _, does in TABLE.values())
 

@@ -22,6 +22,7 @@ SYSTEM = {
     "apt",
     "apt-get",
     "cd",
+    "curl",
     "echo",
     "git",
     "jq",
@@ -94,8 +95,10 @@ def complaint(words: list[str]) -> str:
         )
         return f"no extra or group {unknown}" if unknown or rest[0] != "install" else ""
     if name in SERVERS:
-        modules = [word.partition(":")[0] for word in rest if ":" in word]
-        gone = [each for each in modules if not (ROOT / "examples" / (each.replace(".", "/") + ".py")).exists()]
+        modules = [word.partition(":")[0].replace(".", "/") for word in rest if ":" in word]
+        gone = [
+            each for each in modules if not [*ROOT.glob(f"examples/{each}.py"), *ROOT.glob(f"examples/*/{each}.py")]
+        ]
         return f"no application {gone}" if gone else ""
     if name in SYSTEM or (ROOT / name).exists():
         return ""

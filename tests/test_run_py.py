@@ -136,7 +136,7 @@ def test_lint_runs_every_check(
     monkeypatch.chdir(repository)
 
     assert run.main(["lint"]) == 2
-    assert [arguments[1] for arguments in seen] == ["ruff", "ruff", "mypy"]
+    assert seen == [["-m", *check] for check in run.CHECKS]
 
 
 @pytest.mark.parametrize(

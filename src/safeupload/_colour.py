@@ -69,7 +69,8 @@ def _build(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         flags |= ImageCms.Flags.NOOPTIMIZE
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        # Pillow's module in C has types where it is, but is imported in a way that hides them.
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         return ImageCms.ImageCmsTransform(profile, srgb, mode, "RGB", ImageCms.Intent.PERCEPTUAL, flags=flags)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None

@@ -6,7 +6,7 @@ import hashlib
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from safeupload._checks import AsyncCheck, Check, checked, known
 from safeupload._decode import decoded, prepared
@@ -74,6 +74,9 @@ class RenderedImage:
     sha256: str
 
 
+_NO_RENDITIONS: Final[Mapping[str, RenderedImage]] = FrozenMapping()
+
+
 @dataclass(frozen=True, kw_only=True)
 class NormalizedImage(RenderedImage):
     """
@@ -84,7 +87,7 @@ class NormalizedImage(RenderedImage):
     """
 
     info: ImageInfo
-    renditions: Mapping[str, RenderedImage] = field(default_factory=FrozenMapping)
+    renditions: Mapping[str, RenderedImage] = _NO_RENDITIONS
     checks: tuple[AsyncCheck, ...] = field(default=(), repr=False, compare=False)
 
 

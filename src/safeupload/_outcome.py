@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 from safeupload.errors import AsyncCallable
 
@@ -58,7 +58,8 @@ def _of_one(error: BaseException) -> Outcome:
     names = [each.__name__ for each in type(error).__mro__]
     if any(_LOST_NAME.search(name) for name in names):
         return "unknown"
-    return next((_NAMES[name] for name in names if name in _NAMES), "plain")
+    known: list[Outcome] = [*(_NAMES[name] for name in names if name in _NAMES), "plain"]
+    return known[0]
 
 
 def _sqlstate(error: BaseException) -> str | None:
@@ -90,4 +91,4 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             yield each
             waiting += [each.__cause__, each.__context__, getattr(each, "orig", None)]
             if isinstance(each, BaseExceptionGroup):
-                waiting += each.exceptions
+                waiting += cast("BaseExceptionGroup[BaseException]", each).exceptions

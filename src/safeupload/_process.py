@@ -107,7 +107,7 @@ class Process:
         """
         deadline = time.monotonic() + (self._seconds if self.has_worked else START)
         with suppress(_Failed, TimeoutError):
-            if self._read(len(READY), deadline) == READY:
+            if bytes(self._read(len(READY), deadline)) == READY:
                 self.has_worked = True
                 return True
         self.end()

@@ -159,7 +159,7 @@ def _seize(storage: Storage, names: Iterable[MarkName], dated: float, room: floa
 
     One that cannot be opened, another user's perhaps, must not keep all others from being settled.
     """
-    failures = []
+    failures: list[Failure] = []
     for name in names:
         if len(marks) >= room:
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from safeupload._drive import Flow, asking
 from safeupload.errors import InvalidReferences
@@ -28,7 +28,7 @@ def ask(
     if isinstance(answer, str | bytes) or not isinstance(answer, Iterable):
         raise InvalidReferences(f"references must return an iterable of keys, not a {type(answer).__name__}")
     named: set[str] = set()
-    for name in answer:
+    for name in cast("Iterable[object]", answer):
         if isinstance(name, str):
             named.add(name)
         elif name is not None:  # a column without a picture

@@ -70,7 +70,7 @@ def encoded(pictures: Iterable[Image.Image], steps: Sequence[Plan], policy: Poli
 
 def shapes(rebuilt: Rebuilt, steps: Sequence[Plan], policy: Policy) -> list[Shape]:
     """Return what is known of the pictures beforehand, in the order of `rendered`."""
-    found = []
+    found: list[Shape] = []
     for at in _order(steps):
         rendition = policy.pictures[at]
         upright = displayed(steps[at].target, rebuilt.orientation)

@@ -21,7 +21,7 @@ import io
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, cast
 
 import anyio.lowlevel
 from typing_extensions import Buffer
@@ -51,6 +51,7 @@ class Reader(Protocol):
 
     def read(self, n: int, /) -> Buffer:
         """Return up to n bytes, none at the end."""
+        ...
 
 
 class AsyncReader(Protocol):
@@ -58,6 +59,7 @@ class AsyncReader(Protocol):
 
     def read(self, n: int, /) -> Awaitable[Buffer]:
         """Return up to n bytes, none at the end."""
+        ...
 
 
 class HasFile(Protocol):
@@ -66,6 +68,7 @@ class HasFile(Protocol):
     @property
     def file(self) -> Any:  # noqa: ANN401 - the frameworks' own annotations go from BinaryIO to Optional[IO[Any]]
         """The file that holds the bytes."""
+        ...
 
 
 class HasStream(Protocol):
@@ -74,6 +77,7 @@ class HasStream(Protocol):
     @property
     def stream(self) -> Any:  # noqa: ANN401
         """The file that holds the bytes."""
+        ...
 
 
 #: Chunks without a byte that an iterable may yield in a row (Starlette's ends with one) before it is taken for endless.
@@ -100,7 +104,7 @@ def find(source: object) -> Found:
     if _is_buffer(source):
         return Found(whole=source)
     if isinstance(source, os.PathLike):
-        return Found(path=os.fspath(source))
+        return Found(path=os.fspath(cast("os.PathLike[str]", source)))
     for holder in (getattr(source, "file", None), getattr(source, "stream", None), source):
         if callable(getattr(holder, "read", None)):
             return Found(reader=holder, is_async=_has_async_read(holder))
@@ -186,7 +190,7 @@ def _has_async_read(source: object) -> bool:
 def _is_buffer(source: object) -> bool:
     """Tell whether the object is bytes-like."""
     try:
-        memoryview(source).release()  # type: ignore[arg-type]  # to ask is the point
+        memoryview(cast("Buffer", source)).release()  # to ask is the point
     except TypeError:
         return False
     return True
@@ -226,7 +230,7 @@ class _Collected:
             if inspect.iscoroutine(chunk):
                 chunk.close()  # or Python warns that nobody awaited it
             raise UnsupportedSource(f"the source gave a {type(chunk).__name__} where bytes were expected")
-        with memoryview(chunk) as view:  # type: ignore[arg-type]  # and given back at once: an mmap wants to be closed
+        with memoryview(cast("Buffer", chunk)) as view:  # and given back at once: an mmap wants to be closed
             return self._add(view, chunk)
 
     def _add(self, view: memoryview, chunk: object) -> bool:

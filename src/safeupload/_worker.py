@@ -60,7 +60,7 @@ def from_json(text: bytes) -> Policy:
     for name in ("size", "background"):
         fields[name] = tuple(fields[name])
     fields["renditions"] = {
-        name: Rendition(**{**rendition, "size": tuple(rendition["size"])})
+        name: Rendition(**rendition | {"size": tuple(rendition["size"])})
         for name, rendition in fields["renditions"].items()
     }
     return Policy(**fields)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import anyio
 
@@ -135,6 +135,7 @@ def _stems_from(error: BaseException | None, origin: BaseException) -> bool:
         if error is origin:
             return True
         if isinstance(error, BaseExceptionGroup):
-            return all(_stems_from(member, origin) for member in error.exceptions)
+            members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+            return all(_stems_from(member, origin) for member in members)
         error = error.__cause__ or error.__context__
     return False

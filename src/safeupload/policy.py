@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, cast, get_args
 
 from safeupload._frozen import FrozenMapping
 from safeupload.errors import InvalidPolicy
@@ -100,6 +100,9 @@ class Rendition:
         return self.format != "JPEG"
 
 
+_NO_RENDITIONS: Final[Mapping[str, Rendition]] = FrozenMapping()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     """
@@ -164,7 +167,7 @@ class Policy:
     size: tuple[int, int] = (300, 300)
     fit: Fit = "cover"
     quality: int = 85
-    renditions: Mapping[str, Rendition] = field(default_factory=FrozenMapping)
+    renditions: Mapping[str, Rendition] = _NO_RENDITIONS
     background: tuple[int, int, int] = (255, 255, 255)
 
     def __post_init__(self) -> None:
@@ -204,9 +207,9 @@ def _whole(name: str, value: object, low: int, high: int | None = None) -> None:
 
 def _tuple(name: str, value: object, length: int) -> tuple[object, ...]:
     """Return `value`, or raise `InvalidPolicy` unless it is a tuple of that length (a list would not be frozen)."""
-    if not isinstance(value, tuple) or len(value) != length:
+    if not isinstance(value, tuple) or len(cast("tuple[object, ...]", value)) != length:
         raise InvalidPolicy(f"{name}: expected a tuple of {length} whole numbers, got {value!r}")
-    return value
+    return cast("tuple[object, ...]", value)
 
 
 def _is_format(name: object) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -23,10 +23,10 @@ from typing import Final, NamedTuple
 from safeupload._cli.files import STDIN, Input, find, reason
 from safeupload._cli.measure import megabytes, milliseconds
 from safeupload._cli.normalize import written_whole
-from safeupload._cli.samples import SAMPLES, Sample
 from safeupload._cli.screen import BAD, DIM, GOOD, ODD, PLAIN, Part, cell, complain, say, shorten
 from safeupload._cli.sheet import Card, sheet
 from safeupload._cli.trial import Limits, Outcome, attempt, misbehaviour, wrongs
+from safeupload._samples import SAMPLES, Sample
 
 NAME: Final = "compare"
 HELP: Final = "show what safeupload does differently, on your files or on ours"
@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path(tempfile.mkdtemp(prefix="safeupload-compare-"))
     folder.mkdir(parents=True, exist_ok=True)
     trials = _named(arguments.files) if arguments.files else _made(folder / SAMPLE_FOLDER)
-    cards, worst = [], _KEPT_WORD
+    cards: list[Card] = []
+    worst = _KEPT_WORD
     _say_header()
     for trial in trials:
         error = _unreadable(trial.file)
@@ -134,7 +135,7 @@ def _unreadable(file: Input) -> OSError | None:
 def compare(trial: Trial, limits: Limits) -> Card:
     """Try one file both ways."""
     path = trial.file.source()
-    canaries = trial.sample.canaries if trial.sample else {}
+    canaries: Mapping[bytes, str] = trial.sample.canaries if trial.sample else {}
     plain, safe = (attempt(pipeline, path, limits) for pipeline in ("plain", "safeupload"))
     return Card(
         name=trial.file.name,

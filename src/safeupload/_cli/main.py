@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show must not end the run
+            if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show must not end the run
                 stream.reconfigure(errors="backslashreplace")
         code: int = arguments.run(arguments)
         if sys.stdout is not None:

@@ -7,7 +7,7 @@ import gc
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -34,7 +34,7 @@ class Cost:
 
 
 @contextmanager
-def measured() -> Iterator[Cost]:
+def measured() -> Generator[Cost]:
     """Measure the block; the result is there once it has ended, however it ends."""
     cost = Cost()
     before = reset_peak()

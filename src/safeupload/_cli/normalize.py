@@ -15,7 +15,7 @@ import argparse
 import os
 import secrets
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -144,7 +144,7 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
 
 
 @contextmanager
-def written_whole(target: Path) -> Iterator[Path]:
+def written_whole(target: Path) -> Generator[Path]:
     """
     Yield the path of a new file beside the target; once the block has written it, it takes the target's place.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Final, TypeAlias
 
@@ -79,7 +79,7 @@ def complain(message: str) -> None:
 
 
 @contextmanager
-def progress(total: int) -> Iterator[tuple[Callable[[], None], Callable[..., None], bool]]:
+def progress(total: int) -> Generator[tuple[Callable[[], None], Callable[..., None], bool]]:
     """
     Show how far `total` files are, if there are many and standard error is a terminal.
 
@@ -128,7 +128,7 @@ class Count:
 
 
 @contextmanager
-def counter(what: str) -> Iterator[Count]:
+def counter(what: str) -> Generator[Count]:
     """Give what shows a count, if standard error is a terminal, and is gone in the end."""
     count = Count(_console(sys.stderr) if sys.stderr is not None else None, what)
     try:

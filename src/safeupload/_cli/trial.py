@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from PIL import ImageChops, ImageStat
 
@@ -119,10 +119,13 @@ def _report(folder: Path) -> dict[str, Any] | None:
     """Return what the child says, None if it makes no sense: whoever decodes hostile files is not to be trusted."""
     try:
         with (folder / REPORT).open("rb") as file:
-            report = json.loads(file.read(_MAX_REPORT))
+            loaded: Any = json.loads(file.read(_MAX_REPORT))
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(report, dict) or report.get("outcome") not in ("ok", "rejected", "error"):
+    if not isinstance(loaded, dict):
+        return None
+    report = cast("dict[str, Any]", loaded)
+    if report.get("outcome") not in ("ok", "rejected", "error"):
         return None
     if not isinstance(report.get("seconds"), float) or not isinstance(report.get("peak"), int | None):
         return None
@@ -186,7 +189,7 @@ def difference(one: bytes, other: bytes) -> float | None:
 
 def wrongs(plain: Outcome, safe: Outcome, canaries: Mapping[bytes, str], harm: str, size: int) -> list[str]:
     """Return what went wrong in the plain way with a file of `size` bytes."""
-    found = []
+    found: list[str] = []
     if plain.outcome == "time":
         found.append(f"still decoding after {plain.seconds:g} s")
     elif plain.outcome == "crash":

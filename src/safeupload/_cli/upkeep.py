@@ -13,7 +13,7 @@ from dataclasses import asdict
 from functools import reduce
 from inspect import iscoroutine
 from types import FunctionType, MethodType
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import anyio
 
@@ -65,7 +65,7 @@ def duration(word: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def load(word: str, form: str, usage_error: Callable[[str], object]) -> object:
+def load(word: str, form: str, usage_error: Callable[[str], NoReturn]) -> object:
     """Import what MODULE:NAME names; end with a usage error if there is nothing of that name."""
     module, colon, path = word.partition(":")
     if not (module and colon and path):
@@ -81,9 +81,8 @@ def load(word: str, form: str, usage_error: Callable[[str], object]) -> object:
         usage_error(f"cannot import {module!r}: {error}")
     try:
         return reduce(getattr, path.split("."), application)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - likewise
         usage_error(f"cannot find {path!r} in {module!r}: {error}")
-        raise  # not reached: it exits
 
 
 def find(arguments: argparse.Namespace) -> Uploads | AsyncUploads:

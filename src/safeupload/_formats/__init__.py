@@ -25,12 +25,15 @@ class _Format(Protocol):
     @property
     def NAME(self) -> str:  # noqa: N802 - a constant of the module
         """The format's name, as in `Policy.formats`."""
+        ...
 
     def recognise(self, head: bytes) -> bool:
         """Tell whether the file begins like one of this format."""
+        ...
 
     def rebuild(self, data: bytes, policy: Policy) -> Rebuilt:
         """Check and bound the file, and return it rebuilt."""
+        ...
 
 
 _FORMATS: Final[tuple[_Format, ...]] = (jpeg, png, gif, webp, avif, heif)

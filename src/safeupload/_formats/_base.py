@@ -116,7 +116,7 @@ def inflate(data: bytes, allowance: Allowance, *, keep: bool) -> bytes | None:
     Raises `TooComplex` as soon as the output exceeds the allowance, having held no more than that.
     """
     stream = zlib.decompressobj()
-    parts = []
+    parts: list[bytes] = []
     pending = data
     try:
         while not stream.eof and (piece := stream.decompress(pending, min(_INFLATE_STEP, allowance.left + 1))):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ALPHA_URNS: Final = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0", b"urn:mpeg:hevc:2015:auxid:1\0")
 
 # EXIF orientation by quarter turns anticlockwise (irot) and what is exchanged after that (imir: None, rows, columns)
-_ORIENTATIONS: Final = {
+_ORIENTATIONS: Final[dict[tuple[int, int | None], int]] = {
     (0, None): 1, (0, 0): 4, (0, 1): 2,
     (1, None): 8, (1, 0): 5, (1, 1): 7,
     (2, None): 3, (2, 0): 2, (2, 1): 4,
@@ -192,7 +192,7 @@ def _read_infos(cursor: Cursor, chunks: Allowance) -> dict[int, Item]:
     """Read ``iinf``: the items and their types."""
     version, _ = cursor.version()
     cursor.number(4 if version else 2)
-    items = {}
+    items: dict[int, Item] = {}
     for kind, content in cursor.boxes(chunks):
         info = Cursor(content)
         version, _ = info.version()

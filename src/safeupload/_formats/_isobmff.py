@@ -186,7 +186,10 @@ class _Writer:
 
     def _meta(self, start: int) -> bytes:
         """Return the meta box for payloads that begin at `start`; its length does not depend on that."""
-        locations, infos, references, associations = [], [], [], []
+        locations: list[bytes] = []
+        infos: list[bytes] = []
+        references: list[bytes] = []
+        associations: list[bytes] = []
         properties: dict[tuple[bytes, bytes], int] = {}  # the boxes may be large, and belong to many items
         for number, (item, payload, links) in enumerate(self._written, 1):
             locations.append(struct.pack(">HHHII", number, 0, 1, start, len(payload)))

@@ -54,7 +54,8 @@ def sample_bytes(config: bytes, payload: bytes, size: tuple[int, int], chunks: A
 
 def _sequence_headers(obus: memoryview, chunks: Allowance) -> list[bytes]:
     """Return the sequence headers among the OBUs, as far as the size needs them."""
-    found, position, frames = [], 0, 0
+    found: list[bytes] = []
+    position = frames = 0
     while position < len(obus):
         chunks.take()
         header = obus[position]

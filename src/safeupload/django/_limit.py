@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, NoReturn, Protocol
+from typing import Any, ClassVar, Final, NoReturn, Protocol, cast
 
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadedfile import UploadedFile
@@ -51,20 +51,20 @@ class BodyLimitUploadHandler(FileUploadHandler):  # type: ignore[misc]  # Django
         self._limit = Limits(self.max_bytes, self.routes).of(request.path_info if request else "/")
         self._stopping = False
 
-    def handle_raw_input(
+    def handle_raw_input(  # pyright: ignore[reportIncompatibleMethodOverride]  # the stubs call the boundary a str
         self,
         input_data: _Readable,
         META: dict[str, Any],  # noqa: N803 - Django's name
         content_length: int,
         boundary: bytes,  # noqa: ARG002
         encoding: str | None = None,
-    ) -> tuple[QueryDict, MultiValueDict[str, UploadedFile]] | None:
+    ) -> tuple[QueryDict, MultiValueDict[str, UploadedFile[Any]]] | None:
         """Leave a body within the limit to Django, and take of another one what comes before its first file."""
         most = self._limit + FRAME
         if self._stopping or content_length <= most:
             return None
         self._stopping = True
-        head = _Head(input_data)
+        head: Any = _Head(input_data)  # which has all that Django calls
         post, _ = MultiPartParser(META, head, [self], encoding).parse()
         if content_length <= most + GRACE:
             while input_data.read(self.chunk_size):
@@ -105,18 +105,19 @@ class _Head:
         return data
 
 
-class _Files(MultiValueDict[str, UploadedFile]):  # type: ignore[misc]
+class _Files(MultiValueDict[str, "UploadedFile[Any]"]):  # type: ignore[misc]
     """The files of a body that was too large: the first by its name, and the others, which were never seen, by any."""
 
-    def __missing__(self, _: str) -> list[UploadedFile]:
-        return [next(iter(self.values()))]
+    def __missing__(self, _: str) -> list[UploadedFile[Any]]:
+        return [cast("UploadedFile[Any]", next(iter(self.values())))]
 
 
-class _TooLargeFile(UploadedFile):  # type: ignore[misc]
+class _TooLargeFile(UploadedFile):  # type: ignore[misc]  # pyright: ignore[reportMissingTypeArgument]  # likewise
     """In the place of a file that was not received."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(file=_TooLargeStream(limit), name="too-large", size=limit + 1)
+        file: Any = _TooLargeStream(limit)
+        super().__init__(file=file, name="too-large", size=limit + 1)  # pyright: ignore[reportUnknownMemberType]  # generic in the stubs alone
 
 
 class _TooLargeStream(io.RawIOBase):

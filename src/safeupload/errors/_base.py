@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 # Reason phrases of RFC 9110; those of http.HTTPStatus differ between Python versions.
 _PHRASES = {
@@ -31,7 +31,7 @@ class SafeUploadError(Exception):
         if cls.__module__.startswith("safeupload.errors."):
             cls.__module__ = "safeupload.errors"
 
-    def __new__(cls, *args: object, **_: object) -> SafeUploadError:  # noqa: PYI034 - exceptions are pickled through this signature
+    def __new__(cls, *args: object, **_: object) -> Self:  # exceptions are pickled through this signature
         """Refuse to make an abstract error."""
         if cls in _ABSTRACT:
             raise TypeError(f"{cls.__name__} is a family of errors; raise one of its members")

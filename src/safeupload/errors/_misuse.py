@@ -126,8 +126,8 @@ class NotCommitted(Misuse):
 
     def __init__(self, missing: Iterable[str], still: Iterable[str]) -> None:
         """Note the new keys that are `missing`, and the old ones that are `still` named."""
-        self.missing = tuple(sorted(missing))
-        self.still = tuple(sorted(still))
+        self.missing: tuple[str, ...] = tuple(sorted(missing))
+        self.still: tuple[str, ...] = tuple(sorted(still))
         super().__init__(self.missing, self.still)
 
     def __str__(self) -> str:

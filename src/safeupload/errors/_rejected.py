@@ -51,7 +51,7 @@ class FormatNotAllowed(Rejected):
     def __init__(self, format: str, allowed: Iterable[str]) -> None:  # noqa: A002 - the field's standard term
         """Note the `format` found and the formats `allowed`."""
         self.format = format
-        self.allowed = tuple(sorted(allowed))
+        self.allowed: tuple[str, ...] = tuple(sorted(allowed))
         super().__init__(format, self.allowed)
 
     def __str__(self) -> str:

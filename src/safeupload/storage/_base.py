@@ -41,6 +41,7 @@ class Mark(Protocol):
     @property
     def name(self) -> MarkName:
         """Its name; that of a new mark can change until `save` or `record` has returned."""
+        ...
 
     def save(self, data: bytes, renditions: Mapping[str, bytes] = NONE) -> None:
         """
@@ -72,24 +73,31 @@ class Storage(Protocol):
     @property
     def tidy_interval(self) -> float:
         """Seconds that a replacement waits before it looks for stale marks again; 0 where looking costs nothing."""
+        ...
 
     def read(self, key: str) -> bytes:
         """Return the bytes of a file, or of a rendition; raise `InvalidKey`, `FileMissing` or `StorageError`."""
+        ...
 
     def keys(self) -> Iterator[str]:
         """Return the keys of all files, in no order; those that come or go meanwhile may be missed."""
+        ...
 
     def new_mark(self) -> Mark:
         """Return a mark for a new file; nothing happens before its `save`."""
+        ...
 
     def old_mark(self, key: str, retain: int) -> Mark:
         """Return a mark for a file that is to be released; nothing happens before its `record`."""
+        ...
 
     def marks(self) -> Iterator[MarkName]:
         """Return the names of all marks, in no order."""
+        ...
 
     def clock(self) -> float:
         """Return the time, in seconds, by the clock that dates files and marks."""
+        ...
 
     def seize(self, name: MarkName, dated: float) -> Mark | None:
         """
@@ -97,6 +105,7 @@ class Storage(Protocol):
 
         Returns None if it is younger, still retained, held by somebody else or gone.
         """
+        ...
 
     def settle(self, remove: Iterable[Mark], drop: Iterable[Mark]) -> list[Failure]:
         """
@@ -105,12 +114,15 @@ class Storage(Protocol):
         Renditions go with their file. Idempotent. What cannot be removed keeps its mark and is returned; nothing is
         raised.
         """
+        ...
 
     def exists(self, key: str) -> bool:
         """Tell whether there is a file under the key."""
+        ...
 
     def files(self) -> Iterator[File]:
         """Return what `keys` returns, with dates; and keys of which nothing but renditions are left."""
+        ...
 
     def remove(self, key: str) -> None:
         """Remove a file that has no mark, and its renditions; gone already is no error. Raises `StorageError`."""
@@ -140,12 +152,14 @@ class Bucket(Protocol):
 
     def get(self, name: str) -> bytes | None:
         """Return an object, None if there is none of that name."""
+        ...
 
     def delete(self, name: str) -> None:
         """Remove an object. That there is none is no error."""
 
     def date(self, name: str) -> float | None:
         """Return when an object was last written, in seconds since 1970; None if there is none of that name."""
+        ...
 
     def entries(self, folder: str) -> Iterable[Entry]:
         """
@@ -153,3 +167,4 @@ class Bucket(Protocol):
 
         Names are whole. Objects of others may be among them.
         """
+        ...

@@ -74,7 +74,7 @@ class LocalStorage:
             self._make_root()
             self._own(adopt=adopt)
             self._marked: Storage = self._open(lease, strict=durability == "strict")
-        self.tidy_interval = self._marked.tidy_interval
+        self.tidy_interval: float = self._marked.tidy_interval
 
     def __repr__(self) -> str:
         return f"LocalStorage({str(self._root)!r})"

@@ -16,7 +16,7 @@ __all__ = ["MemoryStorage"]
 class MemoryStorage:
     """Pictures in memory: for tests, since nothing survives the process. Otherwise it does what `LocalStorage` does."""
 
-    tidy_interval = 0.0
+    tidy_interval: float = 0.0
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -111,8 +111,8 @@ class _MemoryMark:
         self._files = files
         self._marks = marks
         self.name = name
-        self.date = date
-        self.held = True
+        self.date: float = date
+        self.held: bool = True
 
     def save(self, data: bytes, renditions: Mapping[str, bytes] = NONE) -> None:
         """Make the mark of a new file, the file, and its renditions."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from safeupload._arguments import Duration, seconds
 from safeupload._keys import checked
@@ -16,7 +16,7 @@ from safeupload.storage._base import Entry
 from safeupload.storage.leases import LEASE, SKEW, BucketStorage
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import ObjectStore, S3Store
 
 __all__ = ["ObjectStorage"]
 
@@ -81,12 +81,13 @@ class _Objects:
         if not isinstance(prefix, str) or (prefix and any(part in {"", ".", ".."} for part in prefix.split("/"))):
             raise InvalidArgument(f'prefix: expected a folder like "avatars" or "media/avatars", got {prefix!r}')
         if isinstance(store, stores.S3Store):
+            given = cast("S3Store", store)
             store = stores.S3Store(
-                prefix=store.prefix,
-                config={**store.config, "disable_bulk_delete": True},
-                client_options=store.client_options,
-                retry_config=store.retry_config,
-                credential_provider=store.credential_provider,
+                prefix=given.prefix,
+                config={**given.config, "disable_bulk_delete": True},
+                client_options=given.client_options,
+                retry_config=given.retry_config,
+                credential_provider=given.credential_provider,
             )
         elif not isinstance(store, stores.GCSStore | stores.AzureStore | stores.MemoryStore):
             raise InvalidArgument(

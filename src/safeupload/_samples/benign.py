@@ -130,7 +130,7 @@ def gray_png() -> bytes:
 
 def animated_gif() -> bytes:
     """Return a ball on transparent ground, in twelve frames."""
-    frames = []
+    frames: list[Image.Image] = []
     for step in range(12):
         frame = Image.new("P", (400, 400), 0)
         frame.putpalette((*HIDDEN, *LOGO, 250, 220, 60))

@@ -6,31 +6,19 @@ Every generator is deterministic and quick, so tests and benchmarks use them too
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
-from safeupload._cli import benign, hostile
+from safeupload._image import ImageInfo
+from safeupload._samples import benign, hostile
+from safeupload._samples.sample import Sample
 
 __all__ = ["BENIGN", "HOSTILE", "SAMPLES", "Sample"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """
-    One file to try.
-
-    `code` is the code of the refusal that safeupload must answer with, None if it must make a picture. `canaries` are
-    bytes in the file that may not be in a result, with what they are. `harm` is what a result that looks otherwise, or
-    exists at all, means.
-    """
-
-    name: str
-    make: Callable[[], bytes]
-    about: str
-    code: str | None = None
-    canaries: Mapping[bytes, str] = field(default_factory=dict)
-    harm: str = ""
+def _info(name: str, width: int, height: int, *, orientation: int = 1, **more: bool) -> ImageInfo:
+    """Return what an upload must turn out to be; what is not said is false."""
+    told = {"animated": False, "has_alpha": False, "has_icc": False, **more}
+    return ImageInfo(format=name, width=width, height=height, orientation=orientation, **told)
 
 
 _OWNER: Final = {benign.EXIF_CANARY: "the owner's name", benign.GPS_CANARY: "the GPS position"}
@@ -40,6 +28,7 @@ BENIGN: Final = (
         name="photo.jpg",
         make=benign.photograph,
         about="12 MP photograph stored on its side, with owner and GPS position",
+        info=_info("JPEG", 3000, 4000, orientation=6),
         canaries=_OWNER,
         harm="not upright",
     ),
@@ -47,30 +36,35 @@ BENIGN: Final = (
         name="transparent.png",
         make=benign.transparent_png,
         about="logo on transparent ground with colours hidden in it",
+        info=_info("PNG", 900, 900, has_alpha=True),
         harm="transparent places are black",
     ),
     Sample(
         name="wide-gamut.jpg",
         make=benign.wide_gamut_jpeg,
         about="picture in a colour space of its own, with an ICC profile",
+        info=_info("JPEG", 1600, 1200, has_icc=True),
         harm="wrong colours: the profile was dropped, not applied",
     ),
     Sample(
         name="gray16.png",
         make=benign.gray_png,
         about="gray ramps of 16 bits",
+        info=_info("PNG", 512, 512),
         harm="all white: levels cut off at 255",
     ),
     Sample(
         name="animated.gif",
         make=benign.animated_gif,
         about="animation on transparent ground",
+        info=_info("GIF", 400, 400, animated=True, has_alpha=True),
         harm="hidden colours show where it should be transparent",
     ),
     Sample(
         name="alpha.webp",
         make=benign.alpha_webp,
         about="WebP with soft transparent edges",
+        info=_info("WEBP", 700, 700, has_alpha=True),
         harm="transparent places are black, soft edges hard",
     ),
 )
@@ -96,7 +90,7 @@ HOSTILE: Final = (
     ),
     Sample(
         name="huge-header.png",
-        make=hostile.huge_header,
+        make=hostile.png_header,
         about="66 bytes that claim 65,535 x 65,535 pixels",
         code="too_many_pixels",
     ),
@@ -130,12 +124,14 @@ HOSTILE: Final = (
         name="comment.jpg",
         make=hostile.comment_jpeg,
         about="photograph with a script for a comment",
+        info=_info("JPEG", 1200, 900),
         canaries={hostile.SCRIPT: "the script", **_OWNER},
     ),
     Sample(
         name="polyglot.gif",
         make=hostile.polyglot,
         about="a GIF that is a JavaScript program too",
+        info=_info("GIF", int.from_bytes(b"/*", "little"), 256),
         canaries={hostile.POLYGLOT_SCRIPT: "the script"},
     ),
     Sample(

@@ -14,13 +14,13 @@ from typing import Final
 
 from PIL import Image
 
-from safeupload._cli.benign import exif, scene
+from safeupload._samples import png
+from safeupload._samples.benign import exif, scene
 
 #: The payload of the scripts, so that it can be searched for in a result.
 SCRIPT: Final = b"<script>alert('canary-script')</script>"
 POLYGLOT_SCRIPT: Final = b"*/=1;alert('canary-polyglot')/*"
 
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
 _MIB: Final = 1 << 20
 _MAX_RUN: Final = (1 << 15) - 1  # blocks that one EOBRUN symbol of a progressive JPEG ends
 
@@ -83,13 +83,13 @@ def webp_header(width: int = 12_000, height: int = 12_000) -> bytes:
 
 def text_bomb(chunks: int = 60) -> bytes:
     """Return a PNG of 8 x 8 pixels with 60 compressed comments of 1 MB each, in 63 kB."""
-    text = _png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"A" * 1_000_000, 9))
-    return _png(8, 8, 0, zlib.compress(bytes(9 * 8)), text * chunks)
+    text = png.chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"A" * 1_000_000, 9))
+    return png.file((8, 8), 0, zlib.compress(bytes(9 * 8)), text * chunks)
 
 
-def huge_header() -> bytes:
-    """Return a PNG that claims 65,535 x 65,535 pixels: 17 GB as RGBA, in 66 bytes."""
-    return _png(65_535, 65_535, 6, zlib.compress(b"\0"))
+def png_header(width: int = 65_535, height: int = 65_535) -> bytes:
+    """Return 66 bytes that claim a PNG of 65,535 x 65,535 pixels: 17 GB as RGBA."""
+    return png.file((width, height), 6, zlib.compress(b"\0"))
 
 
 def near_bomb(side: int = 9_459) -> bytes:
@@ -102,22 +102,13 @@ def near_bomb(side: int = 9_459) -> bytes:
     whole, rest = divmod(size, _MIB)
     data = _zeros(_MIB) * whole + _zeros(rest)
     adler = (size % 65_521) << 16 | 1  # of that many zeros
-    return _png(side, side, 6, b"\x78\x01" + data + b"\x03\0" + struct.pack(">I", adler))
+    return png.file((side, side), 6, b"\x78\x01" + data + b"\x03\0" + struct.pack(">I", adler))
 
 
 def _zeros(size: int) -> bytes:
     """Return a raw deflate block of that many zeros, to be followed by another one."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     return deflate.compress(bytes(size)) + deflate.flush(zlib.Z_FULL_FLUSH)
-
-
-def _png(width: int, height: int, colour: int, pixels: bytes, before: bytes = b"") -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
-    return _PNG + _png_chunk(b"IHDR", header) + before + _png_chunk(b"IDAT", pixels) + _png_chunk(b"IEND", b"")
-
-
-def _png_chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def gif_frames(frames: int = 100_000) -> bytes:

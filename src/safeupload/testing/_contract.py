@@ -1,8 +1,7 @@
 """
-For tests: what a storage of your own has to do.
+What a storage of your own has to do, as tests.
 
-Nothing here is imported by the library, and nothing here imports a test framework: the checks are plain methods with
-plain assertions, which pytest collects.
+The checks are plain methods with plain assertions, which pytest collects; nothing here imports it.
 """
 
 from __future__ import annotations
@@ -216,7 +215,8 @@ class StorageContract:
         """A listing has all of them, however many pages that takes: who misses one takes a file from somebody."""
         marks = [storage.old_mark(new_key(), 0) for _ in range(1001)]
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda mark: mark.record(), marks))
+            for done in [pool.submit(mark.record) for mark in marks]:
+                done.result()
 
         assert {mark.name for mark in marks} == set(self.another(storage).marks())
         for mark in marks:

@@ -11,10 +11,9 @@ import pytest
 from PIL import Image, ImageFile
 
 import safeupload
-from safeupload._cli import hostile
-from safeupload._cli.benign import GPS_CANARY, HIDDEN, LOGO, SKY, swapped_profile
-from safeupload._cli.samples import BENIGN, HOSTILE, SAMPLES, Sample
 from safeupload._cli.trial import leftovers
+from safeupload._samples import BENIGN, HOSTILE, SAMPLES, Sample, hostile
+from safeupload._samples.benign import GPS_CANARY, HIDDEN, LOGO, SKY, swapped_profile
 
 by_name = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
 refused = pytest.mark.parametrize("sample", [s for s in SAMPLES if s.code], ids=lambda sample: sample.name)
