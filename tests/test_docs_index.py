@@ -6,7 +6,7 @@ import pytest
 from pages import DOCS, blocks
 
 import safeupload
-from safeupload._cli.samples import SAMPLES
+from safeupload._samples import SAMPLES
 
 PAGE = (DOCS / "index.md").read_text()
 ROWS = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| `([\w.-]+)` \|$", PAGE, re.MULTILINE)

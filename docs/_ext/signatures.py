@@ -15,8 +15,10 @@ from typing import Any, Final, Protocol
 import safeupload
 import safeupload.storage
 
-_NAMES: Final = {name: f"safeupload.storage.{name}" for name in safeupload.storage.__all__} | {
-    name: f"safeupload.{name}" for name in safeupload.__all__
+_NAMES: Final = {
+    name: f"{module.__name__}.{name}"
+    for module in (safeupload.storage, safeupload)
+    for name in module.__all__
 }
 _NAME: Final = re.compile(r"(?<![`\w])`(\w+)`(?!`)")
 _ALIAS: Final = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
