@@ -128,6 +128,7 @@ def test_signatures_are_those_of_the_source() -> None:
     plain = f"(source: TypeAliasForwardRef('Source'), policy: Policy = {AVATAR!r})"
 
     assert signatures.readable(safeupload.normalize, plain, None) == ("(source: Source, policy: Policy = AVATAR)", None)
+    assert signatures.readable(object, "(a: dict = <factory>)", "Duration") == ("(a: dict = ...)", "Duration")
     assert signatures.readable(safeupload.TooManyPixels, "(*args: object)", None) == ("(pixels, limit)", None)
     assert signatures.readable(safeupload.Empty, "(*args: object)", None) == ("", None)
     assert signatures.linked("`Uploads`, ``Uploads``, `Storage` and `limit`") == (

@@ -16,9 +16,7 @@ import safeupload
 import safeupload.storage
 
 _NAMES: Final = {
-    name: f"{module.__name__}.{name}"
-    for module in (safeupload.storage, safeupload)
-    for name in module.__all__
+    name: f"{module.__name__}.{name}" for module in (safeupload.storage, safeupload) for name in module.__all__
 }
 _NAME: Final = re.compile(r"(?<![`\w])`(\w+)`(?!`)")
 _ALIAS: Final = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
@@ -33,7 +31,10 @@ def readable(described: object, signature: str | None, returned: str | None) -> 
 
 
 def _plain(part: str | None) -> str | None:
-    return part and _ALIAS.sub(r"\1", part).replace(repr(safeupload.AVATAR), "AVATAR")
+    if part is None:
+        return None
+    part = _ALIAS.sub(r"\1", part).replace(repr(safeupload.AVATAR), "AVATAR")
+    return part.replace("<factory>", "...")  # Sphinx takes apart only what is Python
 
 
 def linked(line: str) -> str:
