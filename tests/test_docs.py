@@ -41,6 +41,9 @@ ELSEWHERE = {
 #: What else may stand in a block: what a shell runs or prints, other languages, and directives of Sphinx.
 OTHERS = {"console", "diff", "json", "sh", "sql", "text", "{eval-rst}", "{image}", "{literalinclude}", "{toctree}"}
 
+#: What no text begins a line with, but a block that somebody calls text so that it is not run.
+PYTHON = re.compile(r"^(import|from|(async )?(def|with|for)|class|assert|@\w+) ?", re.MULTILINE)
+
 
 class Base(DeclarativeBase):
     """The tables of the application that the pages take for granted."""
@@ -150,6 +153,7 @@ def test_no_block_is_left_out(page: Path) -> None:
     """Code is Python, which is run, or in a language that is known to be none; who else runs it names the page."""
     for block in blocks(page):
         assert block.language in {"python", *OTHERS}, f"{block}: {block.language or 'no language'}"
+        assert block.language != "text" or not PYTHON.search(block.source), f"{block}: this is Python"
         by = block.run_by or ELSEWHERE.get(str(page.relative_to(ROOT)), "")
         if block.language == "python" and by:
             assert page.name in (ROOT / by).read_text(encoding="utf-8"), f"{block}: {by} does not name the page"
