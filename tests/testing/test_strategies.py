@@ -13,7 +13,9 @@ from safeupload.testing import HOSTILE, Sample
 from safeupload.testing.strategies import hostile_pictures, pictures, uploads
 
 EVERYTHING = dataclasses.replace(AVATAR, formats=_CODECS)
-SHRINK = settings(max_examples=500, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+SHRINK = settings(
+    max_examples=500, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 
 
 @pytest.mark.property
