@@ -23,17 +23,22 @@ from safeupload.policy import AVATAR
 __all__ = ["hostile_pictures", "pictures", "uploads"]
 
 _COLOURS: Final = ("white", "black", "teal", "red", "gold")
-#: Headers that claim more pixels than `AVATAR` takes.
-_PIXELS: Final = AVATAR.max_pixels
+_PIXELS: Final = AVATAR.max_pixels  # headers claim more
 _PNG_SIDE: Final = (1 << 31) - 1  # by the specification
 _WEBP_SIDE: Final = 1 << 14
 _HEAD: Final = 12  # bytes by which every format is known
 _LONGEST: Final = 200  # bytes that one change puts in
 #: Hostile files that are drawn often, and so must be quickly made and small.
 _SMALL: Final = [
-    sample
-    for name, sample in HOSTILE.items()
-    if name in {"header-only.webp", "huge-header.png", "screen.gif", "script.svg", "checksum.png", "archive-behind.jpg"}
+    HOSTILE[name]
+    for name in (
+        "header-only.webp",
+        "huge-header.png",
+        "screen.gif",
+        "script.svg",
+        "checksum.png",
+        "archive-behind.jpg",
+    )
 ]
 
 
