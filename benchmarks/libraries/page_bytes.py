@@ -22,7 +22,7 @@ def lines(record: Record) -> Iterator[str]:
         "## From bytes to a picture",
         "",
         "Each file went through each library in a process of its own, with",
-        f"{seconds} seconds of processor time and {memory} GiB of address space.",
+        f"{seconds} seconds of processor time and {memory} GiB of address space; times are those of the processor.",
         "Where the documentation has options for orientation, colour or metadata, they were set, and the format of the",
         "upload was kept by those that can.",
         "Libraries for Django got what a form's field had let through, as in an application.",
