@@ -67,7 +67,7 @@ _VERSIONS: Final = {"Python": "python", "Pillow": "pillow", "Django": "django", 
 _END: Final = (
     "## Which to take",
     "",
-    "Thumbnails in templates, on demand and in many sizes, filters, a point of interest, pictures for responsive",
+    "Thumbnails in templates and on demand, filters, a point of interest, the markup of pictures for responsive",
     "pages, other engines than Pillow, files that are no pictures: safeupload has none of it, and libraries above do.",
     "They can stand behind it: what `normalize` returns is an ordinary JPEG, which any of them may store and resize",
     "without meeting what a stranger has sent.",
