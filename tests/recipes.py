@@ -17,15 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from fakes import picture
-from sqlalchemy import create_engine, event
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import create_engine, event, select, union_all
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.pool import NullPool
 
-from safeupload import NotCommitted, Uploads
+from safeupload import Event, NotCommitted, Uploads
 from safeupload.storage import LocalStorage
 
 TIMEOUT = 60  # seconds that one waits for another's lock
+FOREIGN_KEYS = "PRAGMA foreign_keys = ON"
+
+#: Whoever gives the user another picture also writes a row without its parent, which is found out at the COMMIT.
+REFUSING = """
+    CREATE TABLE orphans (parent INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED);
+    CREATE TRIGGER one AFTER UPDATE ON users BEGIN INSERT INTO orphans VALUES (-1); END;
+    CREATE TRIGGER other AFTER UPDATE ON versioned BEGIN INSERT INTO orphans VALUES (-1); END;
+"""
 
 
 class Base(DeclarativeBase):
@@ -50,31 +58,49 @@ class Versioned(Base):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - the mapper's own way
 
 
+NAMED = union_all(select(User.image_file), select(Versioned.image_file))
+
+
 class Application:
     """One user, and a storage."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, timeout: float = TIMEOUT) -> None:
         self.path = folder / "app.db"
         self.storage = LocalStorage(folder / "pictures", durability="none")
-        self.released: list[str] = []
-        self.uploads = Uploads(
-            self.storage,
-            references=self.used,
-            on_event=lambda told: self.released.extend(told.keys) if told.name == "released" else None,
-        )
+        self.engine = create_engine(f"sqlite:///{self.path}", poolclass=NullPool, connect_args={"timeout": timeout})
+        event.listen(self.engine, "connect", lambda connection, record: connection.execute(FOREIGN_KEYS))
+        locking = self.engine.execution_options()
+        event.listen(locking, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        self.session = sessionmaker(locking)
+        self.told: list[Event] = []
+        self.uploads = self.asking(self.used)
+
+    def asking(self, used: Callable[[list[str]], list[str]]) -> Uploads:
+        """Return what replaces pictures, with an answer to `references`."""
+        return Uploads(self.storage, references=used, on_event=self.told.append)
+
+    @property
+    def released(self) -> list[str]:
+        """Return the keys of the old files that were removed."""
+        return [key for each in self.told if each.name == "released" for key in each.keys]
 
     def set_up(self) -> None:
         """Make the tables and the user."""
-        engine = create_engine(f"sqlite:///{self.path}", poolclass=NullPool)
-        Base.metadata.create_all(engine)
-        with Session(engine) as session:
+        Base.metadata.create_all(self.engine)
+        with self.session() as session:
             session.add_all([User(id=1), Versioned(id=1)])
             session.commit()
-        engine.dispose()
+
+    def refuse(self) -> None:
+        """Let a deferred foreign key refuse each COMMIT that comes after a change."""
+        with closing(self.connect()) as connection:
+            connection.executescript(REFUSING)
 
     def connect(self) -> sqlite3.Connection:
         """Open a connection that begins when it is told."""
-        return sqlite3.connect(self.path, timeout=TIMEOUT, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=TIMEOUT, isolation_level=None)
+        connection.execute(FOREIGN_KEYS)
+        return connection
 
     def named(self) -> list[str]:
         """Return what rows name."""
@@ -83,8 +109,14 @@ class Application:
             return [key for (key,) in rows if key]
 
     def used(self, keys: list[str]) -> list[str]:
-        """Answer `references`."""
-        return [key for key in self.named() if key in keys]
+        """Answer `references`, as the documentation has it: by the engine that takes no lock."""
+        with self.engine.connect() as connection:
+            return [key for key in connection.scalars(NAMED) if key in keys]
+
+    def used_locking(self, keys: list[str]) -> list[str]:
+        """Answer it the wrong way: by a session, whose transaction waits for the lock."""
+        with self.session() as session:
+            return [key for key in session.scalars(NAMED) if key in keys]
 
 
 def begin_immediate(application: Application, between: Callable[[], object]) -> None:
@@ -97,18 +129,9 @@ def begin_immediate(application: Application, between: Callable[[], object]) -> 
         new.commit(lambda: connection.execute("COMMIT"))
 
 
-def session(application: Application, *, immediate: bool) -> Session:
-    """Open a session of SQLAlchemy, with the events that the documentation has."""
-    engine = create_engine(f"sqlite:///{application.path}", poolclass=NullPool, connect_args={"timeout": TIMEOUT})
-    event.listen(engine, "connect", lambda connection, record: setattr(connection, "isolation_level", None))
-    begin = "BEGIN IMMEDIATE" if immediate else "BEGIN"
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    return Session(engine)
-
-
 def sqlalchemy_immediate(application: Application, between: Callable[[], object]) -> None:
     """Let SQLAlchemy take the lock first."""
-    with session(application, immediate=True) as own, application.uploads.replace(picture("new")) as new:
+    with application.session() as own, application.uploads.replace(picture("new")) as new:
         user = own.get_one(User, 1, with_for_update=True, populate_existing=True)
         between()
         user.image_file = new.replacing(user.image_file)
@@ -118,11 +141,11 @@ def sqlalchemy_immediate(application: Application, between: Callable[[], object]
 def version_column(application: Application, between: Callable[[], object]) -> None:
     """Read without a lock; the write tells by the version whether somebody was faster, and then all starts over."""
     while True:
-        with session(application, immediate=True) as reader:
+        with application.session() as reader:
             user = reader.get_one(Versioned, 1)
             reader.expunge(user)
         between()
-        with session(application, immediate=True) as own, application.uploads.replace(picture("new")) as new:
+        with application.session() as own, application.uploads.replace(picture("new")) as new:
             own.add(user)
             user.image_file = new.replacing(user.image_file)
             try:

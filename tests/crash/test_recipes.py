@@ -1,15 +1,23 @@
-"""Many replace one picture at once: by every recipe of the documentation nothing is left over or removed twice."""
+"""
+Many replace one picture at once: by every recipe of the documentation nothing is left over or removed twice.
+
+And what the database refuses, or the application gives up, is settled at once.
+"""
 
 import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import recipes
+from sqlalchemy.exc import OperationalError
 
+from safeupload import Replacement
 
 def check(application: recipes.Application, released: list[str], replaces: int) -> None:
     """Check that each old file was removed once, and exactly the last new one is there."""
@@ -81,3 +89,64 @@ def test_the_wrong_way_leaks(application: recipes.Application) -> None:
     application.uploads.sweep(min_age=0, force=True)
     assert list(application.storage.keys()) == application.named()
     sys.stdout.write(f"of {8 * replaces}: {files - 1} left over, {told} told, {leaked} for a sweep\n")
+
+
+def give_up(new: Replacement, commit: object) -> None:  # noqa: ARG001 - stands for `Replacement.commit`
+    """Abort where the recipe commits: in the middle of its transaction."""
+    new.abort()
+
+
+def refused(application: recipes.Application, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """Replace a picture, and let a deferred foreign key refuse the COMMIT; the transaction is open after that."""
+    application.refuse()
+    with pytest.raises(Exception, match="FOREIGN KEY constraint failed"):
+        recipes.RECIPES[recipe](application, lambda: None)
+
+
+def given_up(application: recipes.Application, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace a picture, and call `abort` while the transaction is open."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Replacement, "commit", give_up)
+        recipes.RECIPES[recipe](application, lambda: None)
+
+
+End = Callable[[recipes.Application, str, pytest.MonkeyPatch], None]
+ENDS = pytest.mark.parametrize("end", [refused, given_up], ids=["refused", "given_up"])
+
+
+@ENDS
+@pytest.mark.parametrize("recipe", recipes.RECIPES)
+def test_what_does_not_happen_is_settled_at_once(
+    application: recipes.Application, recipe: str, end: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`references` does not wait for the lock that the transaction itself still holds."""
+    recipes.RECIPES[recipe](application, lambda: None)
+    (old,) = application.storage.keys()
+    application.told.clear()
+    started = time.perf_counter()
+    end(application, recipe, monkeypatch)
+
+    assert [event.name for event in application.told] == ["saved", "aborted"]
+    assert time.perf_counter() - started < recipes.TIMEOUT / 10
+    assert list(application.storage.keys()) == application.named() == [old]
+    assert list(application.storage.marks()) == []
+
+
+@ENDS
+def test_a_question_that_takes_the_lock_waits_for_its_own_transaction(
+    tmp_path: Path, end: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wrong way: it waits in vain, and all stays in doubt, until `recover` asks again."""
+    application = recipes.Application(tmp_path, timeout=0.2)
+    application.set_up()
+    application.uploads = application.asking(application.used_locking)
+    if end is given_up:
+        with pytest.raises(OperationalError, match="database is locked"):
+            end(application, "sqlalchemy_immediate", monkeypatch)
+    else:
+        end(application, "sqlalchemy_immediate", monkeypatch)
+
+    assert [event.name for event in application.told if event.name != "failed"] == ["saved", "in_doubt"]
+    assert len(list(application.storage.keys())) == 1
+    application.uploads.recover(min_age=0)
+    assert list(application.storage.keys()) == application.named() == []
