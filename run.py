@@ -44,6 +44,11 @@ CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
     ["mypy"],
+    # Each Python there may be, and each system: what an application's own type checker says of us.
+    *(
+        ["mypy", "--config-file=typing_tests/mypy.ini", "--python-version", version, "--platform", system]
+        for version, system in (("3.11", "linux"), ("3.12", "darwin"), ("3.13", "win32"), ("3.14", "linux"))
+    ),
     ["basedpyright"],
     ["basedpyright", "--verifytypes", "safeupload", "--ignoreexternal"],
 )
