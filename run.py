@@ -11,6 +11,7 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   lint                           check style, format, and types
   mutate [MODULE...]             change the code in small ways, and list what no test notices; --help tells the rest
   bench [ARGUMENTS]              measure what it all costs, beside others; --quick takes a look, --help tells the rest
+  docs [--check]                 build the documentation and open it in a browser; --check builds it, nothing else
 
 The first run of a command makes an environment in .venv/ from requirements/COMMAND.txt (wheels only, each checked
 against its pinned hash). Later runs start at once; a change of the requirements or of pyproject.toml makes a new one.
@@ -26,6 +27,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import webbrowser
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -52,6 +54,10 @@ CHECKS = (
     ["basedpyright"],
     ["basedpyright", "--verifytypes", "safeupload", "--ignoreexternal"],
 )
+WRONG = {"lint": "lint takes no arguments", "docs": "docs takes no argument but --check"}
+PAGES = "docs/_build/html"
+# Everything anew, since pages that did not change would keep their warnings to themselves.
+SPHINX = ["sphinx", "--fresh-env", "--nitpicky", "--fail-on-warning", "--keep-going", "--quiet", "docs", PAGES]
 INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 
 
@@ -66,6 +72,8 @@ def main(argv: Sequence[str]) -> int:
         os.chdir(ROOT)
         if name == "lint":  # every check, whatever the first one says; the exit code is the worst one
             return max(abs(run(home, ["-m", *check])) for check in CHECKS)
+        if name == "docs":
+            return docs(home, browse="--check" not in arguments)
         become(home, arguments, hold)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -90,9 +98,11 @@ def parse(argv: Sequence[str]) -> tuple[str, list[str]]:
         return name, ["benchmarks", *rest]
     if name == "mutate":
         return name, ["tests/mutation/mutate.py", *rest]
+    if name == "docs" and rest in ([], ["--check"]):
+        return name, rest
     if name == "lint" and not rest:
         return name, []
-    raise Failure("lint takes no arguments" if name == "lint" else f"no command {name!r}; see python3 run.py --help")
+    raise Failure(WRONG.get(name, f"no command {name!r}; see python3 run.py --help"))
 
 
 # An environment is a folder .venv/NAME-PYTHON-DIGEST. It is complete once it holds the file "ready", and is from then
@@ -222,6 +232,19 @@ def run(home: Path, arguments: Sequence[str]) -> int:
     # First on the path, so that a type checker asks this Python what is installed.
     path = {"PATH": os.pathsep.join((str(python(home).parent), os.environ.get("PATH", os.defpath)))}
     return subprocess.run([python(home), *arguments], env=environ(os.environ) | path, check=False).returncode
+
+
+def docs(home: Path, *, browse: bool) -> int:
+    """Build the documentation, in which every warning is an error, and open it if so asked; return the exit code."""
+    if Path(PAGES).exists():
+        shutil.rmtree(PAGES)  # a page that is no more must not be there to be found
+    code = run(home, ["-m", *SPHINX])
+    index = Path(PAGES, "index.html").resolve()
+    if code == 0:
+        print(f"run.py: the documentation is {index}")
+        if browse:
+            webbrowser.open(index.as_uri())
+    return code
 
 
 def become(home: Path, arguments: Sequence[str], hold: int) -> NoReturn:

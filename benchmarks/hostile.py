@@ -19,12 +19,12 @@ from measure import MB, cost, megabytes
 from PIL import Image
 
 import safeupload
-from safeupload._cli.samples import HOSTILE
+from safeupload._samples import HOSTILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from safeupload._cli.samples import Sample
+    from safeupload._samples import Sample
 
 #: What we promise for each of them.
 GOAL_SECONDS: Final = 0.050

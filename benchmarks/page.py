@@ -2,7 +2,7 @@ r"""
 Write the documentation's page about performance from a record, so that no figure on it was typed.
 
     python3 run.py bench --against managed,decode,vips,opencv,sharp \
-        --json benchmarks/record.json --plots docs/performance
+        --json benchmarks/record.json --plots docs/explanation/performance
     python benchmarks/page.py
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 HERE: Final = Path(__file__).resolve().parent
 RECORD: Final = HERE / "record.json"
-PAGE: Final = HERE.parent / "docs/performance.md"
+PAGE: Final = HERE.parent / "docs/explanation/performance.md"
 
 _OURS: Final = "safeupload"
 _NAMES: Final = {
@@ -35,7 +35,7 @@ def text(record: dict[str, Any]) -> str:
             "# Performance",
             "",
             "What safeupload costs, beside other ways to the same picture of 300 x 300 pixels. This page is made from",
-            "a recorded run of the [benchmarks](../benchmarks/README.md), which tell how each figure comes about.",
+            "a recorded run of the [benchmarks](../../benchmarks/__main__.py), which tell how each figure comes about.",
             "",
             "Ratios above 1 say how many times more another way costs: processor time first, then the peak of memory.",
             "",

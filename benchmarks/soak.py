@@ -33,8 +33,8 @@ from PIL import Image
 from processes import family, resident, wait_for_answer
 
 import safeupload
-from safeupload._cli.benign import scene
-from safeupload._cli.samples import SAMPLES
+from safeupload._samples import SAMPLES
+from safeupload._samples.benign import scene
 
 _HERE: Final = Path(__file__).resolve().parent
 _CLIENTS: Final = 6

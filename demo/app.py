@@ -26,8 +26,8 @@ from pydantic import StringConstraints
 from sqlalchemy import select
 
 import safeupload
-from safeupload._cli.samples import HOSTILE, Sample
 from safeupload._cli.trial import Limits, Outcome, attempt, wrongs
+from safeupload._samples import HOSTILE, Sample
 
 __all__ = ["app"]
 

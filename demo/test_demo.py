@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,14 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from browsers import chromium
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = [sys.executable, "-m", "demo"]
-# Headless, without the requests that a browser makes by itself.
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-
 #: One walk with the browser belongs to the ordinary run; the others would make it too long.
 in_the_long_run = pytest.mark.long
 
@@ -50,15 +47,8 @@ def served(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Give the system's Chromium."""
-    path = shutil.which("chromium")
-    if path is None:
-        if "chromium" in os.environ.get("SAFEUPLOAD_REQUIRE", "").split():
-            pytest.fail("there is no chromium")
-        pytest.skip("needs Debian's package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

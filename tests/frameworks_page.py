@@ -1,16 +1,13 @@
-"""The blocks of docs/frameworks.md, each of which says in its first line in which file it belongs."""
+"""The blocks of pages about frameworks, each of which says in its first line in which file it belongs."""
 
-import re
-from pathlib import Path
-
-PAGE = Path(__file__).resolve().parent.parent / "docs/frameworks.md"
-_BLOCK = re.compile(r"^```py\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from pages import DOCS, blocks
 
 
-def files(heading: str) -> dict[str, str]:
-    """Return the files of a section, of each all blocks in their order."""
-    section = PAGE.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+def files(page: str) -> dict[str, str]:
+    """Return the files that a page shows, of each all blocks in their order."""
     found: dict[str, str] = {}
-    for name, source in _BLOCK.findall(section):
-        found[name] = found.get(name, "") + source
+    for block in blocks(DOCS / page):
+        if block.language == "python":
+            head, _, source = block.source.partition("\n")
+            found[head.removeprefix("# ")] = found.get(head.removeprefix("# "), "") + source
     return found

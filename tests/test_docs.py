@@ -6,10 +6,13 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, get_args
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from builders.pictures import jpeg
+from docs._ext import states
+from pages import PAGES, ROOT, Block, blocks
 from sqlalchemy import String, create_engine, event, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
@@ -21,15 +24,20 @@ from werkzeug.datastructures import FileStorage
 import safeupload
 import safeupload.storage
 from safeupload._cli.main import main
-from safeupload._events import EventName
-from safeupload._machine import diagram
+from safeupload._machine import TABLE, Does
 from safeupload.asgi import BodyLimit
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
-#: Pages whose blocks need a server, and are run by a test of their own.
-ELSEWHERE = {"object-stores.md"}
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: Pages whose blocks are run by a file of tests of their own, most of them since they need a framework or a server.
+ELSEWHERE = {
+    "docs/index.md": "tests/test_frameworks_page.py",
+    "docs/how-to/django.md": "tests/integration/django_page.py",
+    "docs/how-to/fastapi.md": "tests/test_frameworks_page.py",
+    "docs/how-to/flask.md": "tests/test_frameworks_page.py",
+    "docs/how-to/object-stores.md": "tests/test_object_stores_page.py",
+    "docs/tutorial.md": "examples/tutorial/test_tutorial.py",
+}
+#: What else may stand in a block: what a shell runs or prints, other languages, and directives of Sphinx.
+OTHERS = {"console", "diff", "json", "sh", "sql", "text", "{eval-rst}", "{image}", "{literalinclude}", "{toctree}"}
 
 
 class Base(DeclarativeBase):
@@ -93,6 +101,8 @@ def names(folder: Path) -> dict[str, Any]:
         "data": data,
         "upload": io.BytesIO(data),
         "store": lambda data: None,
+        "storage": safeupload.storage.MemoryStorage(),
+        "Celery": lambda name, broker: SimpleNamespace(task=lambda function, name: function, conf=SimpleNamespace()),
         "app": app,
         "UploadFile": UploadFile,
         "BodyLimit": BodyLimit,
@@ -102,15 +112,24 @@ def names(folder: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.name not in ELSEWHERE], ids=lambda page: str(page.relative_to(ROOT))
-)
+def mine(page: Path) -> list[Block]:
+    """Return the blocks of a page that are run here, all of them but those that another file of tests runs."""
+    if str(page.relative_to(ROOT)) in ELSEWHERE:
+        return []
+    return [block for block in blocks(page) if block.language == "python" and not block.run_by]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if mine(page)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_runs(page: Path, tmp_path: Path) -> None:
     """What the page shows works, in the order of the page; the views it defines are called."""
     scope = names(tmp_path)
-    for source in BLOCK.findall(page.read_text()):
+    for block in mine(page):
         scope.pop("change_picture", None)
-        exec(compile(source, str(page), "exec"), scope)  # noqa: S102 - to run them is the point
+        try:
+            exec(block.compiled(), scope)  # noqa: S102 - to run them is the point
+        except BaseException as error:
+            error.add_note(f"in the block at {block}")
+            raise
         view = scope.get("change_picture")
         if view is None:
             continue
@@ -124,6 +143,31 @@ def test_every_block_runs(page: Path, tmp_path: Path) -> None:
         assert set(kind.values()) == {"image/jpeg"}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_block_is_left_out(page: Path) -> None:
+    """Code is written as Python, which is run, or in a language that is known to be none; who else runs it names the page."""
+    for block in blocks(page):
+        assert block.language in {"python", *OTHERS}, f"{block}: {block.language or 'no language'}"
+        by = block.run_by or ELSEWHERE.get(str(page.relative_to(ROOT)), "")
+        if block.language == "python" and by:
+            assert page.name in (ROOT / by).read_text(encoding="utf-8"), f"{block}: {by} does not name the page"
+    assert not re.search(r"^ *:{3,}\{(code|code-block|sourcecode|doctest)\}", page.read_text(), re.MULTILINE)
+
+
+def test_a_broken_block_is_told_with_its_line(tmp_path: Path) -> None:
+    """What looks for blocks finds them in tabs and lists, and where a block raises is a line of the page."""
+    page = ROOT / "docs/how-to/limits.md"
+    text = "# A\n\n````{tab-set}\n```{code-block} python\na = 1\n```\n````\n\n- b\n\n  ```python\n  raise KeyError\n  ```\n"
+    (tmp_path / "page.md").write_text(text)
+    first, second = (block._replace(page=page) for block in blocks(tmp_path / "page.md"))
+
+    assert (first.line, first.language, first.source) == (4, "python", "a = 1\n")
+    with pytest.raises(KeyError) as caught:
+        exec(second.compiled())  # noqa: S102
+    assert caught.traceback[-1].lineno + 1 == 12
+    assert str(second) == "docs/how-to/limits.md:11"
+
+
 @pytest.mark.parametrize(("uploads", "change"), [("uploads", "change"), ("async_uploads", "change_async")])
 def test_the_function_of_the_page_takes_over_a_folder(
     uploads: str, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -131,8 +175,8 @@ def test_the_function_of_the_page_takes_over_a_folder(
     """The module that the page shows is one that the command runs with."""
     module = ModuleType("take_over")
     vars(module).update(names(tmp_path))
-    for source in BLOCK.findall((ROOT / "docs/adopt.md").read_text()):
-        exec(compile(source, "adopt.md", "exec"), vars(module))  # noqa: S102 - to run them is the point
+    for block in mine(ROOT / "docs/how-to/migrating.md"):
+        exec(block.compiled(), vars(module))  # noqa: S102 - to run them is the point
     monkeypatch.setitem(sys.modules, "take_over", module)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     old = tmp_path / "profile_pics"
@@ -149,52 +193,44 @@ def test_the_function_of_the_page_takes_over_a_folder(
     assert vars(module)[uploads].storage.read(key) == safeupload.normalize(jpeg(640, 480)).data
 
 
-def test_there_are_blocks_to_run() -> None:
-    """The pattern finds the blocks: the README alone has half a dozen."""
-    assert len(BLOCK.findall((ROOT / "README.md").read_text())) >= 6
+ANCHOR = re.compile(r"[^\w\- ]")
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that a page has, as hosts of repositories and Sphinx make them of its headings."""
+    inside = re.sub(r"^( *)(`{3,}|~{3,}).*?^\1\2 *$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ +(.*?) *$", inside, re.MULTILINE)
+    return {ANCHOR.sub("", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
-    """A relative link names a file of the repository."""
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
-
-
-def test_the_table_of_limits_is_true() -> None:
-    """The page's defaults are the policy's."""
-    table = (ROOT / "docs/pictures.md").read_text()
-    for name in (field for field in safeupload.Policy.__dataclass_fields__ if field.startswith("max_")):
-        value = getattr(safeupload.AVATAR, name)
-        stated = f"{value // (1 << 20)} MiB" if name.endswith("bytes") else f"{value:,}"
-        assert f"| `{name}` | {stated} |" in table
-
-
-def test_the_table_of_errors_is_true() -> None:
-    """The page's codes and statuses are the classes'."""
-    table = (ROOT / "docs/pictures.md").read_text()
-    for error in (each for each in vars(safeupload).values() if isinstance(each, type)):
-        if issubclass(error, safeupload.Rejected) and error is not safeupload.Rejected:
-            assert f"| `{error.__name__}` | `{error.code}` | {error.status} |" in table
+    """A relative link names a file of the repository, and a heading of it; another one is a whole address."""
+    for target, heading in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", page.read_text()):
+        if ":" in target:
+            address = urlsplit(target)
+            assert address.scheme == "https", target
+            assert re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", address.netloc), target
+            continue
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        if heading and file.suffix == ".md":
+            assert heading in anchors(file), f"{target}#{heading}"
 
 
 def test_the_diagram_is_the_table() -> None:
-    """The page shows the states and transitions that the code has."""
-    page = (ROOT / "docs/replacement.md").read_text()
-
-    assert f"```mermaid\n{diagram()}\n```" in page
+    """The picture shows the states and transitions that the code has; what changes no file has no arrow."""
+    assert states.PICTURE.read_text(encoding="utf-8") == states.svg()
+    assert "](states.svg)" in (ROOT / "docs/explanation/two-stores.md").read_text()
+    told = [happened for reasons in states.legend().values() for each in reasons.values() for happened in each]
+    assert len(told) == sum(does is not Does.NOTHING for _, does in TABLE.values())
 
 
 def test_the_table_of_mistakes_is_true() -> None:
-    """Every error that the page names is one of misuse, and every event is one that is told."""
-    page = (ROOT / "docs/replacement.md").read_text()
+    """Every error that the page names is one of misuse."""
+    page = (ROOT / "docs/how-to/replacing.md").read_text()
     section = page.partition("## What fails loudly")[2].partition("\n## ")[0]
     mistakes = re.findall(r"^\|.*\| `(\w+)` \|$", section, re.MULTILINE)
 
     assert len(mistakes) >= 7
     assert all(issubclass(getattr(safeupload, name), safeupload.Misuse) for name in mistakes)
-    events = re.findall(
-        r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]*) \|", page.partition("## See what")[2], re.MULTILINE))
-    )
-    assert set(events) == set(get_args(EventName))

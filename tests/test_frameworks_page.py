@@ -1,4 +1,4 @@
-"""The recipes of docs/frameworks.md for FastAPI and Flask work as they are; Django's: integration/django_page.py."""
+"""The recipes of the pages about FastAPI and Flask work as they are; Django's: integration/django_page.py."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from builders.pictures import jpeg
 from fastapi import Header, HTTPException, UploadFile
-from frameworks_page import PAGE, files
+from frameworks_page import files
 from sqlalchemy import select
 from test_docs import database
 
@@ -24,12 +24,11 @@ from safeupload.storage import MemoryStorage
 MB = 1024 * 1024
 
 
-def test_every_block_says_where_it_belongs() -> None:
+@pytest.mark.parametrize("page", ["index.md", "how-to/fastapi.md", "how-to/flask.md", "how-to/django.md"])
+def test_every_block_says_where_it_belongs(page: str) -> None:
     """No block is left untested because it names no file."""
-    blocks = PAGE.read_text().count("```py\n")
-
-    assert blocks >= 14
-    assert PAGE.read_text().count("```py\n# ") == blocks
+    assert len(files(page)) >= 1
+    assert all(name.endswith(".py") and " " not in name for name in files(page))
 
 
 def current_user(authorization: Annotated[str, Header()] = "") -> int:
@@ -64,7 +63,7 @@ def scope(tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture
 def of_fastapi(scope: dict[str, Any]) -> dict[str, Any]:
     """Run the blocks for FastAPI, and add an endpoint that only normalizes."""
-    exec(compile(files("FastAPI and Starlette")["app.py"], "app.py", "exec"), scope)  # noqa: S102
+    exec(compile(files("how-to/fastapi.md")["app.py"], "app.py", "exec"), scope)  # noqa: S102
     app: fastapi.FastAPI = scope["app"]
 
     @app.post("/users/1/{name}")
@@ -155,7 +154,7 @@ def test_fastapi_asks_who_it_is_before_the_body(of_fastapi: dict[str, Any]) -> N
 @pytest.fixture
 def of_flask(scope: dict[str, Any]) -> flask.Flask:
     """Run the blocks for Flask, and add a view that only normalizes."""
-    exec(compile(files("Flask")["app.py"], "app.py", "exec"), scope)  # noqa: S102
+    exec(compile(files("how-to/flask.md")["app.py"], "app.py", "exec"), scope)  # noqa: S102
     app: flask.Flask = scope["app"]
 
     @app.post("/picture")
@@ -199,3 +198,41 @@ def test_flask_takes_pictures(of_flask: flask.Flask) -> None:
     answer = send(of_flask, "/banner", jpeg(64, 64))
 
     assert answer.get_json()["size"] > 100
+
+
+def test_the_first_page_shows_fastapi(scope: dict[str, Any]) -> None:
+    """A picture is replaced twice; a stranger has none, and one file is left."""
+    exec(compile(files("index.md")["main.py"], "main.py", "exec"), scope)  # noqa: S102
+
+    async def visit() -> list[int]:
+        friend = {"Authorization": "Bearer of Ada"}
+        async with client(scope["app"]) as each:
+            answers = [
+                await each.put("/me/picture", files={"file": jpeg(64, 64)}, headers=headers)
+                for headers in ({}, friend, friend)
+            ]
+        return [answer.status_code for answer in answers]
+
+    assert asyncio.run(visit()) == [401, 204, 204]
+    one_is_left(scope)
+
+
+def test_the_first_page_shows_flask(scope: dict[str, Any], tmp_path: Path) -> None:
+    """A picture is replaced twice, and one file is left."""
+    (tmp_path / "flask").mkdir()
+    scope |= {**database(tmp_path / "flask"), "current_user": lambda: 1}
+    exec(compile(files("index.md")["app.py"], "app.py", "exec"), scope)  # noqa: S102
+
+    for _ in range(2):
+        form = httpx2.Request("PUT", "http://test", files={"file": jpeg(64, 64)})
+        answer = scope["app"].test_client().put(
+            "/me/picture", data=form.read(), content_type=form.headers["Content-Type"]
+        )
+        assert answer.status_code == 204
+    one_is_left(scope)
+
+
+def one_is_left(scope: dict[str, Any]) -> None:
+    """See that the one file is the one that the row names."""
+    with scope["engine"].connect() as connection:
+        assert connection.scalars(select(scope["User"].image_file)).all() == list(scope["uploads"].storage.keys())

@@ -1,4 +1,4 @@
-"""The blocks of docs/object-stores.md work as they are, on a server that speaks S3."""
+"""The blocks of docs/how-to/object-stores.md work as they are, on a server that speaks S3."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ import safeupload
 from safeupload.storage import LocalStorage, MemoryStorage, ObjectStorage, leases
 from safeupload.testing import StorageContract
 
-PAGE = ROOT / "docs/object-stores.md"
+PAGE = ROOT / "docs/how-to/object-stores.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -62,7 +62,7 @@ def test_usage(run: ModuleType, capsys: pytest.CaptureFixture[str], argv: list[s
 
     output = capsys.readouterr().out
 
-    assert all(f"\n  {command} " in output for command in ("demo", "test", "lint", "bench"))
+    assert all(f"\n  {command} " in output for command in ("demo", "test", "lint", "bench", "docs"))
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,8 @@ def test_usage(run: ModuleType, capsys: pytest.CaptureFixture[str], argv: list[s
         (["test", "-x", "--long"], ("test", ["-m", "pytest", "-m", "long or property", "-x"])),
         (["lint"], ("lint", [])),
         (["bench", "--quick"], ("bench", ["benchmarks", "--quick"])),
+        (["docs"], ("docs", [])),
+        (["docs", "--check"], ("docs", ["--check"])),
     ],
 )
 def test_parse(run: ModuleType, argv: list[str], expected: tuple[str, list[str]]) -> None:
@@ -82,7 +84,7 @@ def test_parse(run: ModuleType, argv: list[str], expected: tuple[str, list[str]]
     assert run.parse(argv) == expected
 
 
-@pytest.mark.parametrize("argv", [["nonsense"], ["lint", "src"], ["--long"]])
+@pytest.mark.parametrize("argv", [["nonsense"], ["lint", "src"], ["docs", "src"], ["--long"]])
 def test_parse_error(run: ModuleType, capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     """A command line that makes no sense gets exit code 2 and one line."""
     assert run.main(argv) == 2
@@ -135,6 +137,38 @@ def test_lint_runs_every_check(
 
     assert run.main(["lint"]) == 2
     assert seen == [["-m", *check] for check in run.CHECKS]
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "opened"), [(["docs"], 0, 1), (["docs", "--check"], 0, 0), (["docs"], 1, 0)], ids=str
+)
+def test_docs_are_built_then_opened(
+    run: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    repository: Path,
+    builds: list[Path],
+    argv: list[str],
+    code: int,
+    opened: int,
+) -> None:
+    """Sphinx builds into an empty folder, its exit code counts, and a browser sees what was built without a warning."""
+    seen: list[str] = []
+
+    def child(home: Path, arguments: list[str]) -> int:
+        assert arguments[:2] == ["-m", "sphinx"]
+        assert {"--fresh-env", "--nitpicky", "--fail-on-warning"} < set(arguments)
+        assert not (repository / arguments[-1]).exists()
+        return code
+
+    (repository / "requirements/docs.txt").touch()
+    (repository / "docs/_build/html").mkdir(parents=True)
+    monkeypatch.setattr(run, "ROOT", repository)
+    monkeypatch.setattr(run, "run", child)
+    monkeypatch.setattr(run.webbrowser, "open", seen.append)
+    monkeypatch.chdir(repository)
+
+    assert run.main(argv) == code
+    assert seen == [(repository / "docs/_build/html/index.html").resolve().as_uri()] * opened
 
 
 def test_environ(run: ModuleType) -> None:

@@ -16,7 +16,7 @@ import safeupload
 from safeupload import _decode
 from safeupload._formats import rebuild
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs/threat-model.md").read_text()
+PAGE = (Path(__file__).resolve().parent.parent / "docs/explanation/threat-model.md").read_text()
 REASONS = ("format", "unused", "rebuilt", "ours")
 ROW = re.compile(r"^\| (\d+\.\d+\.\d+) \| (.*?) \| (.*) \| (.*?) \| (no: .*|yes.*) \|$", re.MULTILINE)
 ROWS = ROW.findall(PAGE)

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from safeupload._cli import check as check_module
-from safeupload._cli.benign import exif
 from safeupload._cli.main import main
 from safeupload._cli.measure import measured, megabytes, milliseconds
+from safeupload._samples.benign import exif
 
 linux = pytest.mark.skipif(
     sys.platform != "linux" or not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's clear_refs"

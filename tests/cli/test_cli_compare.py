@@ -13,11 +13,11 @@ import pytest
 from PIL import Image, ImageCms
 
 import safeupload
-from safeupload._cli import benign, child, compare, hostile, trial
+from safeupload._cli import child, compare, trial
 from safeupload._cli.main import main
-from safeupload._cli.samples import SAMPLES
 from safeupload._cli.sheet import Card, sheet
 from safeupload._cli.trial import Limits, Outcome, attempt, difference, leftovers, misbehaviour, wrongs
+from safeupload._samples import SAMPLES, benign, hostile
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 ELEMENTS = (

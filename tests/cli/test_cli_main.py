@@ -10,7 +10,7 @@ import pytest
 
 from safeupload._cli import check
 from safeupload._cli.main import main
-from safeupload._cli.samples import Sample
+from safeupload._samples import Sample
 
 
 def start(*arguments: str) -> list[str]:

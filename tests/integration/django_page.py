@@ -1,4 +1,4 @@
-"""The recipes for Django work as docs/frameworks.md shows them, in a process of their own: see test_django."""
+"""The recipes for Django work as docs/how-to/django.md and docs/index.md show them, in a process of their own: see test_django."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from frameworks_page import files  # noqa: E402
 AROUND = {
     "settings.py": """
 import os
+from pathlib import Path
 from django.conf import global_settings
 ALLOWED_HOSTS = ["*"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "accounts"]
-MEDIA_ROOT = os.environ["SAFEUPLOAD_TEST_FOLDER"] + "/media"
+MEDIA_ROOT = Path(os.environ["SAFEUPLOAD_TEST_FOLDER"], "media")
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -54,15 +55,8 @@ class Member(models.Model):
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE)
     portrait = models.FileField(blank=True)
 """,
-    "accounts/pictures.py": """
-import safeupload.django
-from safeupload import Uploads
-from safeupload.storage import MemoryStorage
-
-uploads = Uploads(MemoryStorage(), references=safeupload.django.references("accounts.Person.image_file"))
-""",
     "urls.py": """
-from accounts import api, views
+from accounts import api, front, views
 from django.urls import path
 
 urlpatterns = [
@@ -70,6 +64,8 @@ urlpatterns = [
     path("portrait", views.change_portrait),
     path("teams/<int:team_id>", views.delete_team),
     path("raw", views.raw),
+    path("upload", views.upload_picture),
+    path("front", front.change_picture),
     path("api", api.PictureView.as_view()),
 ]
 """,
@@ -94,10 +90,9 @@ class PictureView(APIView):
             return Response("fine")
 """,
 }
-PAGE = files("Django")
-REPAIR = files("What does not fit, and what to do")
+PAGE = {**files("how-to/django.md"), "accounts/front.py": files("index.md")["accounts/front.py"]}
 for name in {*AROUND, *PAGE}:
-    parts = [AROUND.get(name, ""), PAGE.get(name, ""), REPAIR.get(name, ""), AFTER.get(name, "")]
+    parts = [AROUND.get(name, ""), PAGE.get(name, ""), AFTER.get(name, "")]
     (FOLDER / name).parent.mkdir(exist_ok=True)
     (FOLDER / name).write_text("\n".join(parts))
 
@@ -158,6 +153,22 @@ def test_a_form_replaces_and_refuses(client: Client) -> None:
     assert b"is not a picture" in client.post("/picture", {"picture": picture(b"x")}).content
     assert b"at most 5242880 bytes" in client.post("/picture", {"picture": picture(bytes(6 * MB))}).content
     assert Person.objects.get().image_file == key
+
+
+@pytest.mark.parametrize("path", ["/upload", "/front"])
+def test_a_view_replaces(client: Client, path: str) -> None:
+    """The shortest view does it: one file is there, the one that the row names."""
+    from accounts import front, pictures  # type: ignore[import-not-found]  # noqa: PLC0415
+    from accounts.models import Person  # noqa: PLC0415
+
+    uploads = front.uploads if path == "/front" else pictures.uploads
+    for width in (64, 96):
+        assert client.post(path, {"file": picture(jpeg(width, 64))}).status_code == 204
+
+    assert list(uploads.storage.keys()) == [Person.objects.get().image_file]
+    Person.objects.update(image_file=None)
+    front.uploads.sweep(min_age=0, force=True)
+    pictures.uploads.sweep(min_age=0, force=True)
 
 
 @pytest.mark.parametrize(

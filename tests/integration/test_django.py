@@ -41,8 +41,13 @@ def test_the_field_and_the_limit(tmp_path: Path) -> None:
 
 
 def test_the_page_about_frameworks(tmp_path: Path) -> None:
-    """What docs/frameworks.md shows for Django."""
+    """What the pages show for Django."""
     run(tmp_path, name="django_page.py", least=8)
+
+
+def test_the_page_about_migrating(tmp_path: Path) -> None:
+    """What the page shows takes over a folder of Django's."""
+    run(tmp_path, name="django_adopting.py", least=2)
 
 
 @pytest.mark.parametrize("statement", ["import safeupload", "import safeupload._cli.main"])

@@ -23,10 +23,10 @@ from typing import Final, NamedTuple
 from safeupload._cli.files import STDIN, Input, find, reason
 from safeupload._cli.measure import megabytes, milliseconds
 from safeupload._cli.normalize import written_whole
-from safeupload._cli.samples import SAMPLES, Sample
 from safeupload._cli.screen import BAD, DIM, GOOD, ODD, PLAIN, Part, cell, complain, say, shorten
 from safeupload._cli.sheet import Card, sheet
 from safeupload._cli.trial import Limits, Outcome, attempt, misbehaviour, wrongs
+from safeupload._samples import SAMPLES, Sample
 
 NAME: Final = "compare"
 HELP: Final = "show what safeupload does differently, on your files or on ours"

@@ -1,0 +1,191 @@
+"""A database whose commits end as a test says, and a way to make those of a real one lose their reply."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
+
+from safeupload.errors import InvalidArgument
+
+__all__ = ["CommitOutcome", "Database", "IntegrityError", "OperationalError", "Session", "losing_reply"]
+
+#: How a commit ends; see `Database.next_commit`.
+CommitOutcome: TypeAlias = Literal["returned", "refused", "reply_lost", "connection_lost", "late", "did_nothing"]
+_OUTCOMES: Final = get_args(CommitOutcome)
+
+
+class OperationalError(Exception):
+    """What drivers raise when the connection is gone: nobody knows whether the transaction was committed (PEP 249)."""
+
+
+class IntegrityError(Exception):
+    """What drivers raise when the database has refused: nothing was committed (PEP 249)."""
+
+
+class Database:
+    """
+    A table in memory, for tests: the keys of files, each in a row that has a name of any kind.
+
+    ::
+
+        database = Database({"ada": None})
+        uploads = Uploads(MemoryStorage(), references=database.references)
+        database.next_commit("reply_lost")
+        with database.session() as session, uploads.replace(picture) as new:
+            session["ada"] = new.replacing(session["ada"])
+            new.commit(session.commit)
+
+    `rows` is what is committed. There are no locks: of two sessions at once, the later commit wins.
+    """
+
+    def __init__(self, rows: Mapping[Hashable, str | None] | None = None) -> None:
+        self.rows: dict[Hashable, str | None] = dict(rows or {})
+        self._next: list[tuple[CommitOutcome, BaseException | None]] = []
+        self._late: list[Mapping[Hashable, str | None]] = []
+        self._lock = threading.Lock()
+
+    def references(self, keys: Iterable[str]) -> list[str]:
+        """Return which of these keys committed rows name: the ``references`` of `Uploads`."""
+        with self._lock:
+            named = set(self.rows.values())
+        return [key for key in keys if key in named]
+
+    async def references_async(self, keys: Iterable[str]) -> list[str]:
+        """Do what `references` does, for `AsyncUploads`."""
+        return self.references(keys)
+
+    def session(self) -> Session:
+        """Return a block, for `with` or `async with`, in which rows are read and changed; it ends with a rollback."""
+        return Session(self)
+
+    def next_commit(self, outcome: CommitOutcome, *, error: BaseException | None = None) -> None:
+        """
+        Say how the next commit is to end; said twice, the second is for the one after it.
+
+        Args:
+            outcome: "returned": it does what it should. "refused": it raises `IntegrityError`, and nothing is
+                committed. "reply_lost": it is committed, and raises `OperationalError`. "connection_lost": it raises
+                the same, and nothing is committed. "late": it raises the same, and is committed when `catch_up` is
+                called. "did_nothing": it returns, and nothing is committed.
+            error: raised in place of that: ``KeyboardInterrupt()``, or ``asyncio.CancelledError()`` for a commit that
+                is cancelled.
+
+        Raises:
+            InvalidArgument: there is no such outcome, or an error for one that raises none.
+
+        """
+        if outcome not in _OUTCOMES:
+            raise InvalidArgument(f"outcome: {outcome!r} is none of {', '.join(_OUTCOMES)}")
+        if error is not None and outcome in {"returned", "did_nothing"}:
+            raise InvalidArgument(f"error: a commit that {outcome.replace('_', ' ')} raises none")
+        self._next.append((outcome, error))
+
+    @property
+    def planned(self) -> list[CommitOutcome]:
+        """How the next commits are to end, those that were told."""
+        return [outcome for outcome, _ in self._next]
+
+    def catch_up(self) -> None:
+        """Commit what was sent in commits that were "late"."""
+        with self._lock:
+            for changes in self._late:
+                self._apply(changes)
+            self._late.clear()
+
+    def _apply(self, changes: Mapping[Hashable, Any]) -> None:
+        for row, key in changes.items():
+            if key is _DELETED:
+                self.rows.pop(row, None)
+            else:
+                self.rows[row] = key
+
+    def _commit(self, changes: Mapping[Hashable, Any]) -> None:
+        with self._lock:
+            outcome, error = self._next.pop(0) if self._next else ("returned", None)
+            if outcome in {"returned", "reply_lost"}:
+                self._apply(changes)
+            elif outcome == "late":
+                self._late.append(changes)
+        if outcome == "refused":
+            raise error or IntegrityError("the database has refused")
+        if outcome in {"reply_lost", "connection_lost", "late"}:
+            raise error or OperationalError("the connection was lost")
+
+
+_DELETED: Final = object()
+
+
+class Session:
+    """A transaction of a `Database`: rows are read and changed as in a dictionary; nothing is seen before `commit`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._changes: dict[Hashable, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.rollback()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.rollback()
+
+    def __getitem__(self, row: Hashable) -> str | None:
+        """Return the key that a row names; raise `KeyError` if there is no such row."""
+        key: Any = self._changes.get(row, self._database.rows.get(row, _DELETED))
+        if key is _DELETED:
+            raise KeyError(row)
+        named: str | None = key
+        return named
+
+    def __setitem__(self, row: Hashable, key: str | None) -> None:
+        self._changes[row] = key
+
+    def __delitem__(self, row: Hashable) -> None:
+        self[row]
+        self._changes[row] = _DELETED
+
+    def commit(self) -> None:
+        """Commit the changes, or end as `Database.next_commit` says. A plain method, which `AsyncUploads` takes too."""
+        changes, self._changes = self._changes, {}
+        self._database._commit(changes)  # noqa: SLF001 - the one that made it
+
+    def rollback(self) -> None:
+        """Forget the changes."""
+        self._changes = {}
+
+
+def losing_reply(commit: Callable[..., Any], error: BaseException | None = None) -> Callable[..., Any]:
+    """
+    Return a commit that commits, and then raises as if the connection had been lost before the reply came.
+
+    For the session of a real database, in place of the method (or coroutine) that commits::
+
+        monkeypatch.setattr(Session, "commit", losing_reply(Session.commit))
+
+    Args:
+        commit: a function, method or coroutine function; it gets the arguments of whoever calls.
+        error: what is raised: by default an `OperationalError` of this module. If your view catches the one of your
+            driver or mapper, give one of these.
+
+    """
+    lost = error or OperationalError("the reply to COMMIT was lost")
+
+    def losing(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - the commit's own
+        result = commit(*args, **named)
+        if inspect.isawaitable(result):
+            return _lost_after(result, lost)
+        raise lost
+
+    return losing
+
+
+async def _lost_after(committed: Awaitable[object], lost: BaseException) -> None:
+    await committed
+    raise lost
