@@ -193,7 +193,7 @@ def _heif(mode: str) -> Callable[[Image.Image, bytes], bytes]:
         import pillow_heif  # noqa: PLC0415 - an extra
 
         out = io.BytesIO()
-        pillow_heif.from_pillow(image.convert(mode)).save(out)
+        pillow_heif.from_pillow(image.convert(mode)).save(out)  # pyright: ignore[reportUnknownMemberType]  # its own annotations end there
         return out.getvalue()
 
     return write

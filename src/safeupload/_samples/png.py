@@ -37,7 +37,7 @@ def encoded(image: Image.Image, before: bytes = b"", *, depth: int = 8, interlac
     if depth == 16:  # noqa: PLR2004 - bits
         pixels = bytes(level for level in pixels for _ in range(2))
         size *= 2
-    rows = []
+    rows: list[bytes] = []
     for left, top, across, down in _ADAM7 if interlaced else _WHOLE:
         if left >= width:
             continue  # a pass without columns has no rows either

@@ -133,7 +133,7 @@ def _table(results: Sequence[EndpointResult]) -> str:
         shown = answer if len(answer) <= 60 else answer[:57] + "..."  # noqa: PLR2004 - columns
         rows.append((result.case.name, result.case.expected, shown, f"{result.seconds * 1000:.0f}", result.case.about))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = []
+    lines: list[str] = []
     for name, expected, answer, taken, about in rows:
         cells = (
             name.ljust(widths[0]),

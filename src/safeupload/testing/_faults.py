@@ -196,7 +196,7 @@ class FaultyStorage:
 
     def _due(self, call: FaultyCall) -> list[_Plan]:
         """Note a call, and return what is planned for it."""
-        due = []
+        due: list[_Plan] = []
         with self._lock:
             self.calls.append(call)
             for plan in [plan for plan in self._plans if plan.call == call]:
