@@ -10,6 +10,7 @@ usage: python3 run.py COMMAND [ARGUMENTS]
                                  paths in them are relative to the repository
   lint                           check style, format, and types
   mutate [MODULE...]             change the code in small ways, and list what no test notices; --help tells the rest
+  package                        build the files of a release into dist/, and test them as they will be installed
   bench [ARGUMENTS]              measure what it all costs, beside others; --quick takes a look, --help tells the rest
   docs [--check]                 build the documentation and open it in a browser; --check builds it, nothing else
 
@@ -54,7 +55,11 @@ CHECKS = (
     ["basedpyright"],
     ["basedpyright", "--verifytypes", "safeupload", "--ignoreexternal"],
 )
-WRONG = {"lint": "lint takes no arguments", "docs": "docs takes no argument but --check"}
+WRONG = {
+    "lint": "lint takes no arguments",
+    "package": "package takes no arguments",
+    "docs": "docs takes no argument but --check",
+}
 PAGES = "docs/_build/html"
 # Everything anew, since pages that did not change would keep their warnings to themselves.
 SPHINX = ["sphinx", "--fresh-env", "--nitpicky", "--fail-on-warning", "--keep-going", "--quiet", "docs", PAGES]
@@ -98,6 +103,8 @@ def parse(argv: Sequence[str]) -> tuple[str, list[str]]:
         return name, ["benchmarks", *rest]
     if name == "mutate":
         return name, ["tests/mutation/mutate.py", *rest]
+    if name == "package" and not rest:
+        return name, ["release/make.py"]
     if name == "docs" and rest in ([], ["--check"]):
         return name, rest
     if name == "lint" and not rest:
