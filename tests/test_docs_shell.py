@@ -95,7 +95,9 @@ def complaint(words: list[str]) -> str:
         return f"no extra or group {unknown}" if unknown or rest[0] != "install" else ""
     if name in SERVERS:
         modules = [word.partition(":")[0].replace(".", "/") for word in rest if ":" in word]
-        gone = [each for each in modules if not [*ROOT.glob(f"examples/{each}.py"), *ROOT.glob(f"examples/*/{each}.py")]]
+        gone = [
+            each for each in modules if not [*ROOT.glob(f"examples/{each}.py"), *ROOT.glob(f"examples/*/{each}.py")]
+        ]
         return f"no application {gone}" if gone else ""
     if name in SYSTEM or (ROOT / name).exists():
         return ""
