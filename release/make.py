@@ -40,7 +40,6 @@ WITH_WHEEL = (
 #: What is tried with the lowest releases: what uses Pillow, anyio, pillow-heif, obstore, rich and Hypothesis.
 WITH_LOWEST = (
     "tests/test_package.py",
-    "tests/test_asgi.py",
     "tests/test_colour.py",
     "tests/test_image.py",
     "tests/test_render.py",
@@ -53,6 +52,9 @@ WITH_LOWEST = (
     "tests/storage/test_objectstore_details.py",
     "tests/testing",
 )
+
+#: What must not be found in the environment of the tests, whose releases are newer.
+LOWEST = ("PIL", "anyio", "hypothesis", "obstore", "pillow_heif", "rich", "typing_extensions")
 
 
 def main() -> int:
@@ -127,9 +129,10 @@ def try_out(what: str, wheel: Path, folder: Path, pins: Path | None, tests: Sequ
     os.close(run.prepare(ROOT, "test")[1])
     ours, theirs = (_site_packages(each) for each in (home, run.locate(ROOT, "test")))
     (ours / "packages_of_the_tests.pth").write_text(f"{theirs}\n")
-    place = _answer(run.python(home), "import safeupload; print(safeupload.__file__)", copy)
-    if not Path(place).is_relative_to(ours):
-        raise Wrong(f"the tests would run against {place}")
+    for module in ("safeupload", *(LOWEST if pins is not None else ())):
+        place = _answer(run.python(home), f"import {module}; print({module}.__file__)", copy)
+        if not Path(place).is_relative_to(ours):
+            raise Wrong(f"the tests would run against {place}")
     print(f"package: the tests against {what}", flush=True)
     _call([str(run.python(home)), "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], {}, copy)
 
