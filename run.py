@@ -63,7 +63,7 @@ WRONG = {
     "package": "package takes no arguments",
     "docs": "docs takes no argument but --check",
 }
-PAGES = "docs/_build/html"
+PAGES = "build/docs"
 # Everything anew, since pages that did not change would keep their warnings to themselves.
 SPHINX = ["sphinx", "--fresh-env", "--nitpicky", "--fail-on-warning", "--keep-going", "--quiet", "docs", PAGES]
 INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C

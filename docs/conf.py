@@ -21,7 +21,6 @@ extensions = [
     "docs._ext.signatures",
     "docs._ext.tables",
 ]
-exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4  # the anchors that hosts of repositories give to headings
@@ -48,6 +47,8 @@ nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!safeupload\.).*|safeupload\.(.*\.)?_.*")]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_title = "safeupload"
 html_show_sphinx = False
 html_copy_source = False

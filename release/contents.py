@@ -71,5 +71,5 @@ def of_sdist(root: Path, sdist: Path) -> Iterator[str]:
     for each in parts:
         if not root.joinpath(*each[1:]).exists() and each[1:] != ("PKG-INFO",):
             yield f"the sdist has {'/'.join(each)}, of which there is no original"
-        if {"__pycache__", "node_modules", "_build", ".env"} & set(each):
+        if {"__pycache__", "node_modules", "build", ".env"} & set(each):
             yield f"the sdist has {'/'.join(each)}"

@@ -9,10 +9,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(
-    page
-    for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "requirements/*.md")
-    for page in ROOT.glob(pattern)
-    if "_build" not in page.parts
+    page for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "requirements/*.md") for page in ROOT.glob(pattern)
 )
 
 _FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>.*)")

@@ -3,7 +3,9 @@
 import asyncio
 import io
 import re
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,7 +13,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from builders.pictures import jpeg
-from docs._ext import states
 from pages import PAGES, ROOT, Block, blocks
 from sqlalchemy import String, create_engine, event, select
 from sqlalchemy.exc import OperationalError
@@ -23,6 +24,7 @@ from werkzeug.datastructures import FileStorage
 
 import safeupload
 import safeupload.storage
+from docs._ext import states
 from safeupload._cli.main import main
 from safeupload._machine import TABLE, Does
 from safeupload.asgi import BodyLimit
@@ -38,6 +40,9 @@ ELSEWHERE = {
 }
 #: What else may stand in a block: what a shell runs or prints, other languages, and directives of Sphinx.
 OTHERS = {"console", "diff", "json", "sh", "sql", "text", "{eval-rst}", "{image}", "{literalinclude}", "{toctree}"}
+
+#: What no text begins a line with, but a block that somebody calls text so that it is not run.
+PYTHON = re.compile(r"^(import|from|(async )?(def|with|for)|class|assert|@\w+) ?", re.MULTILINE)
 
 
 class Base(DeclarativeBase):
@@ -145,19 +150,34 @@ def test_every_block_runs(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_block_is_left_out(page: Path) -> None:
-    """Code is written as Python, which is run, or in a language that is known to be none; who else runs it names the page."""
+    """Code is Python, which is run, or in a language that is known to be none; who else runs it names the page."""
     for block in blocks(page):
         assert block.language in {"python", *OTHERS}, f"{block}: {block.language or 'no language'}"
+        assert block.language != "text" or not PYTHON.search(block.source), f"{block}: this is Python"
         by = block.run_by or ELSEWHERE.get(str(page.relative_to(ROOT)), "")
         if block.language == "python" and by:
             assert page.name in (ROOT / by).read_text(encoding="utf-8"), f"{block}: {by} does not name the page"
     assert not re.search(r"^ *:{3,}\{(code|code-block|sourcecode|doctest)\}", page.read_text(), re.MULTILINE)
 
 
+def test_the_statements_of_sql_run() -> None:
+    """Rows without a picture say so, and the column is unique."""
+    (source,) = (block.source for block in blocks(ROOT / "docs/how-to/migrating.md") if block.language == "sql")
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE users (image_file TEXT)")
+        connection.executemany("INSERT INTO users VALUES (?)", [("default.jpg",), ("default.jpg",), ("other.jpg",)])
+        connection.executescript(source)
+
+        assert connection.execute("SELECT image_file FROM users").fetchall() == [(None,), (None,), ("other.jpg",)]
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute("INSERT INTO users VALUES ('other.jpg')")
+
+
 def test_a_broken_block_is_told_with_its_line(tmp_path: Path) -> None:
     """What looks for blocks finds them in tabs and lists, and where a block raises is a line of the page."""
     page = ROOT / "docs/how-to/limits.md"
-    text = "# A\n\n````{tab-set}\n```{code-block} python\na = 1\n```\n````\n\n- b\n\n  ```python\n  raise KeyError\n  ```\n"
+    tabs = "# A\n\n````{tab-set}\n```{code-block} python\na = 1\n```\n````\n\n"
+    text = f"{tabs}- b\n\n  ```python\n  raise KeyError\n  ```\n"
     (tmp_path / "page.md").write_text(text)
     first, second = (block._replace(page=page) for block in blocks(tmp_path / "page.md"))
 

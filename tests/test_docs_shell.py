@@ -6,6 +6,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -88,7 +89,7 @@ def complaint(words: list[str]) -> str:
         return of_python(rest)
     if name == "pip":
         extras = {extra for word in rest for extra in re.findall(r"\.\[(.+)\]", word)}
-        groups = {after for word, after in zip(rest, rest[1:], strict=False) if word == "--group"}
+        groups = {after for word, after in pairwise(rest) if word == "--group"}
         unknown = (extras - set(PROJECT["project"]["optional-dependencies"])) | (
             groups - set(PROJECT["dependency-groups"])
         )

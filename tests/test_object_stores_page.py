@@ -16,7 +16,8 @@ import obstore.store
 import pytest
 import s3
 from builders.pictures import jpeg
-from test_docs import ROOT, User, database
+from pages import ROOT
+from test_docs import User, database
 
 import safeupload
 from safeupload.storage import LocalStorage, MemoryStorage, ObjectStorage, leases

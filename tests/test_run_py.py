@@ -154,6 +154,7 @@ def test_docs_are_built_then_opened(
     monkeypatch: pytest.MonkeyPatch,
     repository: Path,
     builds: list[Path],
+    *,
     argv: list[str],
     code: int,
     opened: int,
@@ -168,14 +169,14 @@ def test_docs_are_built_then_opened(
         return code
 
     (repository / "requirements/docs.txt").touch()
-    (repository / "docs/_build/html").mkdir(parents=True)
+    (repository / "build/docs").mkdir(parents=True)
     monkeypatch.setattr(run, "ROOT", repository)
     monkeypatch.setattr(run, "run", child)
     monkeypatch.setattr(run.webbrowser, "open", seen.append)
     monkeypatch.chdir(repository)
 
     assert run.main(argv) == code
-    assert seen == [(repository / "docs/_build/html/index.html").resolve().as_uri()] * opened
+    assert seen == [(repository / "build/docs/index.html").resolve().as_uri()] * opened
 
 
 def test_environ(run: ModuleType) -> None:

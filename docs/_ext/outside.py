@@ -13,13 +13,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from typing_extensions import override
+
 # Sphinx counts what comes to the loggers under its own.
 _LOG: Final = logging.getLogger("sphinx.safeupload.outside")
 _ELSEWHERE: Final = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 _CSS: Final = re.compile(r"""(?:url\(|@import)\s*["']?([^"')\s;]+)""", re.IGNORECASE)
 #: Attributes whose value a browser fetches by itself, whatever element they are on.
 _FETCHED: Final = frozenset({"src", "srcset", "data", "poster", "background", "xlink:href"})
-_REFERRING: Final = frozenset({"link", "image", "use", "script", "base"})  # whose href is fetched, too, unlike that of a
+#: Elements whose href is fetched, too, unlike that of a link to click on.
+_REFERRING: Final = frozenset({"link", "image", "use", "script", "base"})
 
 
 class _Reader(HTMLParser):
@@ -30,6 +33,7 @@ class _Reader(HTMLParser):
         self.fetched: list[str] = []
         self._in_style = False
 
+    @override
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._in_style = tag == "style"
         for name, value in attrs:
@@ -42,9 +46,11 @@ class _Reader(HTMLParser):
             elif name in _FETCHED or (name == "href" and tag in _REFERRING):
                 self.fetched.append(value)
 
+    @override
     def handle_endtag(self, tag: str) -> None:
         self._in_style = False
 
+    @override
     def handle_data(self, data: str) -> None:
         if self._in_style:
             self.fetched += _CSS.findall(data)

@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol
 import safeupload
 import safeupload.storage
 
-_NAMES: Final = {name: f"safeupload.storage.{name}" for name in safeupload.storage.__all__} | {
-    name: f"safeupload.{name}" for name in safeupload.__all__
+_NAMES: Final = {
+    name: f"{module.__name__}.{name}" for module in (safeupload.storage, safeupload) for name in module.__all__
 }
 _NAME: Final = re.compile(r"(?<![`\w])`(\w+)`(?!`)")
 _ALIAS: Final = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
@@ -26,9 +26,15 @@ def readable(described: object, signature: str | None, returned: str | None) -> 
     """Return a signature, and what is returned, in the words of the source."""
     if inspect.isclass(described) and issubclass(described, safeupload.SafeUploadError):
         own = vars(described).get("__init__")
-        return (f"({', '.join(list(inspect.signature(own).parameters)[1:])})" if own else None), None
-    words = [part and _ALIAS.sub(r"\1", part).replace(repr(safeupload.AVATAR), "AVATAR") for part in (signature, returned)]
-    return words[0], words[1]
+        return (f"({', '.join(list(inspect.signature(own).parameters)[1:])})" if own else ""), None
+    return _plain(signature), _plain(returned)
+
+
+def _plain(part: str | None) -> str | None:
+    if part is None:
+        return None
+    part = _ALIAS.sub(r"\1", part).replace(repr(safeupload.AVATAR), "AVATAR")
+    return part.replace("<factory>", "...")  # Sphinx takes apart only what is Python
 
 
 def linked(line: str) -> str:
@@ -42,17 +48,14 @@ class _Sphinx(Protocol):
     def connect(self, event: str, callback: Callable[..., object]) -> int: ...
 
 
-def _docstring(  # noqa: PLR0917 - what Sphinx calls it with
-    app: _Sphinx, what: str, name: str, described: object, options: object, lines: list[str]
-) -> None:
-    """Be called by autodoc."""
-    lines[:] = map(linked, lines)
+def _docstring(*called: Any) -> None:  # noqa: ANN401 - autodoc's, six of them
+    """Be called by autodoc: the lines of the docstring come last, and are changed where they are."""
+    called[-1][:] = map(linked, called[-1])
 
 
-def _process(  # noqa: PLR0917 - what Sphinx calls it with
-    app: _Sphinx, what: str, name: str, described: object, options: object, signature: str | None, returned: str | None
-) -> tuple[str | None, str | None]:
-    """Be called by autodoc."""
+def _process(*called: Any) -> tuple[str | None, str | None]:  # noqa: ANN401 - autodoc's, seven of them
+    """Be called by autodoc: what is described, options, the signature, and what is returned come last."""
+    described, _, signature, returned = called[-4:]
     return readable(described, signature, returned)
 
 

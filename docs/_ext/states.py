@@ -35,6 +35,10 @@ _ARROWS: Final[dict[tuple[State, State], tuple[str, tuple[int, int]]]] = {  # th
     ("in_doubt", "aborted"): ("M230 180L304 239", (268, 210)),
     ("in_doubt", "in_doubt"): ("M158 156C84 128 84 196 152 170", (103, 162)),
 }
+_HEAD: Final = (
+    '  <marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto" '
+    'markerUnits="userSpaceOnUse"><path class="head" d="M0 0L8 4L0 8z"/></marker>'
+)
 _STYLE: Final = """
     .paper { fill: #fff; stroke: #d0d7de }
     .box { fill: #eef4ff; stroke: #2f5fb3; stroke-width: 1.5 }
@@ -73,13 +77,12 @@ def svg() -> str:
     arrows = legend()
     written = list(_written(arrows))
     height = max(y for y, _ in written) + _LINE
+    box = f"0 0 {_WIDTH} {height}"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}" '
-        'role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="{box}" role="img">',
         "  <title>The states of a transaction</title>",
         f"  <style>{_STYLE}  </style>",
-        '  <marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto" '
-        'markerUnits="userSpaceOnUse"><path class="head" d="M0 0L8 4L0 8z"/></marker>',
+        _HEAD,
         f'  <rect class="paper" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{height - 1}" rx="8"/>',
         '  <circle class="head" cx="210" cy="18" r="6"/>',
         '  <path class="arrow" d="M210 24V44"/>',

@@ -95,7 +95,7 @@ class _Sphinx(Protocol):
     def connect(self, event: str, callback: Callable[..., None]) -> int: ...
 
 
-def _read(app: _Sphinx, page: str, source: list[str]) -> None:
+def _read(_app: _Sphinx, _page: str, source: list[str]) -> None:
     """Fill in the tables of a page that Sphinx has read."""
     source[0] = filled(source[0])
 

@@ -78,13 +78,3 @@ def following(state: State, happened: Happened, call: str = "") -> Step:
         return TABLE[state, happened]
     except KeyError:
         raise IllegalTransition(state, call or str(happened)) from None
-
-
-def diagram() -> str:
-    """Return the table as a Mermaid state diagram, for the documentation."""
-    lines = ["stateDiagram-v2", "    [*] --> staged"]
-    for (state, happened), (target, does) in TABLE.items():
-        if does is not Does.NOTHING:
-            lines.append(f"    {state} --> {target}: {happened} / {does}")
-    lines += ["    committed --> [*]", "    aborted --> [*]"]
-    return "\n".join(lines)

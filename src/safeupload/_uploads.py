@@ -156,7 +156,7 @@ class Uploads(_Settings):
 
         On entering, the upload is normalized and stored under a fresh key. See `Replacement` for the block.
 
-        Raises (on entering):
+        Raises:
             Rejected: the upload is no picture that the policy takes.
             StorageError: it could not be stored.
         """

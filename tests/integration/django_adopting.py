@@ -48,6 +48,7 @@ from safeupload._cli.main import main  # noqa: E402
 
 def test_the_page_has_both_files() -> None:
     """The one for the command, and the model."""
+    assert len(SHOWN) == 2
     assert SHOWN[0].startswith("# take_over.py")
     assert SHOWN[1].startswith("# users/models.py")
 

@@ -1,4 +1,4 @@
-"""The recipes for Django work as docs/how-to/django.md and docs/index.md show them, in a process of their own: see test_django."""
+"""The recipes for Django work as docs/how-to/django.md and docs/index.md show them, in a process: see test_django."""
 
 from __future__ import annotations
 
