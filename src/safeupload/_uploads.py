@@ -159,6 +159,7 @@ class Uploads(_Settings):
         Raises:
             Rejected: the upload is no picture that the policy takes.
             StorageError: it could not be stored.
+
         """
         return Replacement(self._core(), source, self._intake)
 
