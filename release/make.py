@@ -83,7 +83,7 @@ def build(folder: Path) -> Path:
     elsewhere = folder / "elsewhere"
     shutil.copytree(ROOT, elsewhere, ignore=LEFT_OUT)
     for path in elsewhere.rglob("*"):
-        os.utime(path, (0, 0))
+        os.utime(path, (10**9, 10**9))
     date = {"SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH") or _committed()}
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir"]
     _call([*command, str(DIST), str(ROOT)], date)
@@ -126,8 +126,8 @@ def try_out(what: str, wheel: Path, folder: Path, pins: Path | None, tests: Sequ
     if pins is not None:
         _call([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(pins)])
     _call([*pip, "--no-index", str(wheel)])
-    os.close(run.prepare(ROOT, "test")[1])
-    ours, theirs = (_site_packages(each) for each in (home, run.locate(ROOT, "test")))
+    borrowed, _ = run.prepare(ROOT, "test")  # and held until this ends, so that no other run removes it
+    ours, theirs = (_site_packages(each) for each in (home, borrowed))
     (ours / "packages_of_the_tests.pth").write_text(f"{theirs}\n")
     for module in ("safeupload", *(LOWEST if pins is not None else ())):
         place = _answer(run.python(home), f"import {module}; print({module}.__file__)", copy)
