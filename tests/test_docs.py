@@ -36,6 +36,8 @@ ELSEWHERE = {
     "docs/how-to/fastapi.md": "tests/test_frameworks_page.py",
     "docs/how-to/flask.md": "tests/test_frameworks_page.py",
     "docs/how-to/object-stores.md": "tests/test_object_stores_page.py",
+    "docs/how-to/storage.md": "tests/testing/test_testing_pages.py",
+    "docs/how-to/testing.md": "tests/testing/test_testing_pages.py",
     "docs/tutorial.md": "examples/tutorial/test_tutorial.py",
 }
 #: What else may stand in a block: what a shell runs or prints, other languages, and directives of Sphinx.

@@ -1,6 +1,5 @@
 import hashlib
 import importlib
-import io
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,8 +9,11 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
-from PIL import Image
 
+from safeupload.testing import ConnectionLost, check_endpoint_async, losing_reply, picture
+
+PICTURE = picture("rgb.png").data
+RED = picture("rgba.png", colour="red").data
 pytestmark = pytest.mark.anyio
 
 
@@ -39,13 +41,6 @@ async def client(module: ModuleType) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-def picture(colour: str = "teal") -> bytes:
-    """Return a picture."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 class User:
     """Somebody who uses the application."""
 
@@ -55,7 +50,7 @@ class User:
         self.headers = {"Authorization": f"Bearer {created['token']}"}
         self.picture: str = created["picture"]
 
-    async def put(self, file: bytes) -> httpx2.Response:
+    async def put(self, file: bytes | tuple[str, bytes, str]) -> httpx2.Response:
         """Change the picture."""
         return await self.client.patch(f"{self.url}/picture", files={"file": file}, headers=self.headers)
 
@@ -67,7 +62,7 @@ class User:
 @pytest.fixture
 async def ada(client: httpx2.AsyncClient) -> User:
     """Give a user with a picture."""
-    response = await client.post("/users", data={"name": "Ada"}, files={"picture": picture()})
+    response = await client.post("/users", data={"name": "Ada"}, files={"picture": PICTURE})
     assert response.status_code == 201
     return User(client, response.json())
 
@@ -81,7 +76,7 @@ async def test_a_user_is_created_with_a_picture_or_without_one(client: httpx2.As
     """In one request."""
     response = await client.post("/users", data={"name": "Bob"})
     assert (response.status_code, response.json()["picture"]) == (201, None)
-    response = await client.post("/users", data={"name": "Ada"}, files={"picture": picture()})
+    response = await client.post("/users", data={"name": "Ada"}, files={"picture": PICTURE})
     assert files(module) == [response.json()["picture"]]
     assert (await client.get(response.json()["picture"])).status_code == 200
 
@@ -103,7 +98,7 @@ async def test_a_refused_picture_creates_no_user(client: httpx2.AsyncClient, mod
 
 async def test_a_picture_is_replaced(ada: User, module: ModuleType) -> None:
     """The new one is served, the old one is gone, from the disk as well."""
-    response = await ada.put(picture("red"))
+    response = await ada.put(RED)
     assert response.status_code == 200
     assert await ada.shown() == response.json()
     assert files(module) == [response.json()["picture"]]
@@ -118,7 +113,7 @@ async def test_a_picture_is_replaced(ada: User, module: ModuleType) -> None:
         (b"text", 415, "not_an_image"),
         (b"", 422, "empty"),
         (bytes(6 << 20), 413, "too_large"),
-        (picture()[:-20], 422, "corrupt"),
+        (PICTURE[:-20], 422, "corrupt"),
     ],
     ids=["text", "empty", "large", "torn"],
 )
@@ -131,6 +126,23 @@ async def test_a_refused_picture_changes_nothing(
     assert response.headers["Content-Type"] == "application/problem+json"
     assert (await ada.shown())["picture"] == ada.picture
     assert files(module) == [ada.picture]
+
+
+async def test_every_upload_gets_its_answer(ada: User, module: ModuleType) -> None:
+    """A picture of any kind replaces the one before it; whatever else is uploaded changes nothing."""
+
+    async def send(*file: Any) -> httpx2.Response:  # noqa: ANN401 - name, bytes and content type
+        before = (await ada.shown())["picture"]
+        response = await ada.put(file)
+        if response.status_code != 200:
+            assert response.headers["Content-Type"] == "application/problem+json"
+            assert response.json()["status"] == response.status_code
+        after = (await ada.shown())["picture"]
+        assert (after == before) == (response.status_code != 200)
+        assert files(module) == [after]
+        return response
+
+    await check_endpoint_async(send)
 
 
 async def test_a_form_without_a_file_is_told_so(ada: User) -> None:
@@ -157,7 +169,7 @@ async def test_picture_and_account_are_deleted(ada: User, module: ModuleType) ->
     assert (await ada.shown())["picture"] is None
     assert files(module) == []
     assert (await ada.client.delete(f"{ada.url}/picture", headers=ada.headers)).status_code == 204
-    await ada.put(picture())
+    await ada.put(PICTURE)
     assert len(files(module)) == 1
     assert (await ada.client.delete(ada.url, headers=ada.headers)).status_code == 204
     assert (await ada.client.get(ada.url)).status_code == 404
@@ -170,7 +182,7 @@ async def test_nobody_else_may_do_it(ada: User, module: ModuleType) -> None:
     for headers, status in [({}, 401), ({"Authorization": "Bearer wrong"}, 401), (other.headers, 403)]:
         ada.headers = headers
         answers = [
-            await ada.put(picture("red")),
+            await ada.put(RED),
             await ada.client.patch(ada.url, json={"name": "Eve"}, headers=headers),
             await ada.client.delete(f"{ada.url}/picture", headers=headers),
             await ada.client.delete(ada.url, headers=headers),
@@ -218,7 +230,7 @@ async def test_simultaneous_uploads_leave_one_picture(ada: User, module: ModuleT
 
     async def several() -> None:
         for _ in range(5):
-            assert (await ada.put(picture("red"))).status_code == 200
+            assert (await ada.put(RED)).status_code == 200
 
     async with anyio.create_task_group() as tasks:
         for _ in range(8):
@@ -230,3 +242,17 @@ async def test_the_interface_is_described(client: httpx2.AsyncClient) -> None:
     """The form is in the documentation, though it is read by hand."""
     operation = (await client.get("/openapi.json")).json()["paths"]["/users/{user_id}/picture"]["patch"]
     assert "multipart/form-data" in operation["requestBody"]["content"]
+
+
+async def test_a_lost_reply_loses_no_picture(ada: User, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows whether the picture was changed, so both are kept until that can be asked."""
+    with monkeypatch.context() as patch:
+        patch.setattr(module.AsyncSession, "commit", losing_reply(module.AsyncSession.commit))
+        with pytest.raises(ConnectionLost):
+            await ada.put(RED)
+    shown = (await ada.shown())["picture"]
+    assert shown != ada.picture
+    assert set(files(module)) == {ada.picture, shown}
+    assert (await ada.client.get(shown)).status_code == 200
+    await module.uploads.recover(min_age=0)
+    assert files(module) == [shown]

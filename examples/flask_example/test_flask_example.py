@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from PIL import Image
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
+
+from safeupload.testing import check_endpoint, losing_reply, picture
 
 
 @pytest.fixture
@@ -36,16 +37,19 @@ def client(module: ModuleType) -> FlaskClient:
     return client
 
 
-def picture(colour: str = "teal") -> bytes:
-    """Return a picture."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(buffer, "PNG")
-    return buffer.getvalue()
+PICTURE = picture("rgb.png").data
+RED = picture("rgba.png", colour="red").data
 
 
-def form(field: str, content: bytes, **fields: str) -> dict[str, Any]:
-    """Return a form with a file, for a method of Flask's client, which would leave a temporary file open."""
-    boundary, data = encode_multipart({**fields, field: FileStorage(io.BytesIO(content), "../holiday.png")})
+def form(field: str, content: bytes, *claims: str, **fields: str) -> dict[str, Any]:
+    """
+    Return a form with a file, for a method of Flask's client, which would leave a temporary file open.
+
+    `claims` are the name and the content type of the file.
+    """
+    filename, content_type = claims or ("../holiday.png", None)
+    file = FileStorage(io.BytesIO(content), filename, content_type=content_type)
+    boundary, data = encode_multipart({**fields, field: file})
     return {"data": data, "content_type": f"multipart/form-data; boundary={boundary}"}
 
 
@@ -58,9 +62,9 @@ class User:
         self.headers = {"Authorization": f"Bearer {created['token']}"}
         self.picture: str = created["picture"]
 
-    def put(self, file: bytes) -> TestResponse:
+    def put(self, file: bytes, *claims: str) -> TestResponse:
         """Change the picture."""
-        return self.client.patch(f"{self.url}/picture", **form("file", file), headers=self.headers)
+        return self.client.patch(f"{self.url}/picture", **form("file", file, *claims), headers=self.headers)
 
     def change(self, **fields: object) -> TestResponse:
         """Change the rest."""
@@ -78,7 +82,7 @@ class User:
 @pytest.fixture
 def ada(client: FlaskClient) -> User:
     """Give a user with a picture."""
-    response = client.post("/users", **form("picture", picture(), name="Ada"))
+    response = client.post("/users", **form("picture", PICTURE, name="Ada"))
     assert response.status_code == 201
     return User(client, response.json)
 
@@ -102,7 +106,7 @@ def test_a_user_is_created_with_a_picture_or_without_one(client: FlaskClient, mo
     """In one request."""
     response = client.post("/users", data={"name": "Bob"})
     assert (response.status_code, response.json["picture"]) == (201, None)  # type: ignore[index]
-    response = client.post("/users", **form("picture", picture(), name="Ada"))
+    response = client.post("/users", **form("picture", PICTURE, name="Ada"))
     assert files(module) == [response.json["picture"]]  # type: ignore[index]
     assert client.get(response.json["picture"]).status_code == 200  # type: ignore[index]
 
@@ -123,7 +127,7 @@ def test_a_user_needs_a_name(client: FlaskClient, name: str) -> None:
 
 def test_a_picture_is_replaced(ada: User, module: ModuleType) -> None:
     """The new one is served, the old one is gone, from the disk as well."""
-    response = ada.put(picture("red"))
+    response = ada.put(RED)
     assert response.status_code == 200
     assert ada.shown() == response.json
     assert files(module) == [ada.shown()["picture"]]
@@ -138,7 +142,7 @@ def test_a_picture_is_replaced(ada: User, module: ModuleType) -> None:
         (b"", 422, "empty"),
         (bytes(5 * 1024 * 1024 + 1), 413, "too_large"),
         (bytes(6 << 20), 413, "too_large"),
-        (picture()[:-20], 422, "corrupt"),
+        (PICTURE[:-20], 422, "corrupt"),
     ],
     ids=["text", "empty", "large", "larger", "torn"],
 )
@@ -150,6 +154,21 @@ def test_a_refused_picture_changes_nothing(
     check_problem(response, status, code)
     assert ada.shown()["picture"] == ada.picture
     assert files(module) == [ada.picture]
+
+
+def test_every_upload_gets_its_answer(ada: User, module: ModuleType) -> None:
+    """A picture of any kind replaces the one before it; whatever else is uploaded changes nothing."""
+
+    def send(filename: str, data: bytes, content_type: str) -> TestResponse:
+        before = ada.shown()["picture"]
+        response = ada.put(data, filename, content_type)
+        if response.status_code != 200:
+            check_problem(response, response.status_code, response.json["code"])  # type: ignore[index]
+        assert (ada.shown()["picture"] == before) == (response.status_code != 200)
+        assert files(module) == [ada.shown()["picture"]]
+        return response
+
+    check_endpoint(send)
 
 
 def test_the_framework_s_limit_has_the_words_of_the_library(ada: User) -> None:
@@ -182,7 +201,7 @@ def test_picture_and_account_are_deleted(ada: User, module: ModuleType) -> None:
     assert ada.shown()["picture"] is None
     assert files(module) == []
     assert ada.delete("/picture").status_code == 204
-    ada.put(picture())
+    ada.put(PICTURE)
     assert len(files(module)) == 1
     assert ada.delete().status_code == 204
     check_problem(ada.client.get(ada.url), 404)
@@ -194,7 +213,7 @@ def test_nobody_else_may_do_it(ada: User, module: ModuleType) -> None:
     other = User(ada.client, ada.client.post("/users", data={"name": "Eve"}).json)
     for headers, status in [({}, 401), ({"Authorization": "Bearer wrong"}, 401), (other.headers, 403)]:
         ada.headers = headers
-        for response in (ada.put(picture("red")), ada.change(name="Eve"), ada.delete("/picture"), ada.delete()):
+        for response in (ada.put(RED), ada.change(name="Eve"), ada.delete("/picture"), ada.delete()):
             check_problem(response, status)
             assert response.headers.get("WWW-Authenticate") == ("Bearer" if status == 401 else None)
     assert ada.shown() == {"id": 1, "name": "Ada", "picture": ada.picture}
@@ -250,7 +269,7 @@ def test_simultaneous_uploads_leave_one_picture(ada: User, module: ModuleType) -
     def several() -> None:
         client = module.app.test_client()
         for _ in range(5):
-            response = client.patch(f"{ada.url}/picture", **form("file", picture("red")), headers=ada.headers)
+            response = client.patch(f"{ada.url}/picture", **form("file", RED), headers=ada.headers)
             answers.append(response.status_code)
 
     threads = [threading.Thread(target=several) for _ in range(8)]
@@ -272,9 +291,22 @@ def test_a_failing_storage_is_a_server_error(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", failing)
-        response = ada.put(picture("red"))
+        response = ada.put(RED)
     check_problem(response, 503, "storage_error")
     assert "the disk is broken" in caplog.text
     assert ada.shown()["picture"] == ada.picture
     module.uploads.recover(min_age=0)
     assert files(module) == [ada.picture]
+
+
+def test_a_lost_reply_loses_no_picture(ada: User, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows whether the picture was changed, so both are kept until that can be asked."""
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Session, "commit", losing_reply(module.Session.commit))
+        check_problem(ada.put(RED), 500)
+    shown = ada.shown()["picture"]
+    assert shown != ada.picture
+    assert set(files(module)) == {ada.picture, shown}
+    assert ada.client.get(shown).status_code == 200
+    module.uploads.recover(min_age=0)
+    assert files(module) == [shown]

@@ -31,7 +31,7 @@ from django.contrib.auth.models import User  # noqa: E402
 from django.contrib.sessions.models import Session  # noqa: E402
 from django.core.files.uploadedfile import SimpleUploadedFile  # noqa: E402
 from django.core.management import call_command  # noqa: E402
-from django.db import connection, connections  # noqa: E402
+from django.db import OperationalError, connection, connections  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart  # noqa: E402
 from django.test.utils import setup_test_environment, teardown_test_environment  # noqa: E402
@@ -41,8 +41,11 @@ from django_example.people.models import Person  # noqa: E402
 from django_example.people.pictures import uploads  # noqa: E402
 from django_example.wsgi import application  # noqa: E402
 from safeupload._body import FRAME  # noqa: E402
+from safeupload.testing import check_endpoint, losing_reply, picture  # noqa: E402
 
 LARGE = bytes(6 << 20)
+PICTURE = picture("rgb.png").data
+RED = picture("rgba.png", colour="red").data
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,16 +79,9 @@ def files() -> list[str]:
     return sorted(f"/pictures/{key}" for key in uploads.storage.keys())  # noqa: SIM118 - a method, not a dictionary
 
 
-def picture(colour: str = "teal") -> bytes:
-    """Return a picture."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def upload(content: bytes) -> SimpleUploadedFile:
+def upload(content: bytes, filename: str = "../holiday.png", content_type: str = "image/png") -> SimpleUploadedFile:
     """Return a file as a browser names it."""
-    return SimpleUploadedFile("../holiday.png", content, "image/png")
+    return SimpleUploadedFile(filename, content, content_type)
 
 
 class Owner:
@@ -99,7 +95,7 @@ class Owner:
 
     def put(self, content: Any, name: str = "file") -> Any:  # noqa: ANN401 - Django's, as all responses below
         """Change the picture."""
-        body = encode_multipart(BOUNDARY, {name: content if isinstance(content, str) else upload(content)})
+        body = encode_multipart(BOUNDARY, {name: upload(content) if isinstance(content, bytes) else content})
         client = Client(headers=self.headers)
         return client.patch(f"{self.url}/picture", body, content_type=MULTIPART_CONTENT)
 
@@ -125,7 +121,7 @@ def create(name: str = "Ada", content: bytes | None = None) -> Any:  # noqa: ANN
 @pytest.fixture
 def ada() -> Owner:
     """Give somebody with a picture."""
-    response = create("Ada", picture())
+    response = create("Ada", PICTURE)
     assert response.status_code == 201
     return Owner(response.json())
 
@@ -162,7 +158,7 @@ def test_a_person_is_created_with_a_picture_or_without_one() -> None:
     """In one request, and nobody is given a cookie."""
     response = create("Bob")
     assert (response.status_code, response.json()["picture"]) == (201, None)
-    response = create("Ada", picture())
+    response = create("Ada", PICTURE)
     assert response.json().keys() == {"id", "name", "picture", "token"}
     assert files() == [response.json()["picture"]]
     assert Client().get(files()[0]).status_code == 200
@@ -172,7 +168,7 @@ def test_a_person_is_created_with_a_picture_or_without_one() -> None:
 @pytest.mark.parametrize("name", ["", " ", "A" * 101, "A\0"])
 def test_a_name_is_needed(name: str) -> None:
     """Without one there is no person, and no file."""
-    response = create(name, picture())
+    response = create(name, PICTURE)
     check_problem(response, 422)
     assert response.json()["errors"][0]["field"] == "name"
     assert Person.objects.count() == 0
@@ -193,7 +189,7 @@ def test_a_refused_picture_creates_nobody(content: bytes, status: int, code: str
 
 def test_a_picture_is_replaced(ada: Owner) -> None:
     """The new one is served, the old one is gone, from the disk as well."""
-    response = ada.put(picture("red"))
+    response = ada.put(RED)
     assert (response.status_code, response.json()) == (200, ada.shown())
     assert files() == [response.json()["picture"]]
     assert Client().get(files()[0]).status_code == 200
@@ -209,7 +205,7 @@ def test_a_picture_is_replaced(ada: Owner) -> None:
         (b"", 422, "empty"),
         (LARGE, 413, "too_large"),
         (bytes((5 << 20) + 1), 413, "too_large"),
-        (picture()[:-20], 422, "corrupt"),
+        (PICTURE[:-20], 422, "corrupt"),
     ],
     ids=["text", "empty", "large", "barely-large", "torn"],
 )
@@ -221,9 +217,39 @@ def test_a_refused_picture_changes_nothing(ada: Owner, content: bytes, status: i
     assert files() == [ada.shown()["picture"]] == [ada.picture]
 
 
+def test_every_upload_gets_its_answer(ada: Owner) -> None:
+    """A picture of any kind replaces the one before it; whatever else is uploaded changes nothing."""
+
+    def send(filename: str, data: bytes, content_type: str) -> Any:  # noqa: ANN401
+        before = ada.shown()["picture"]
+        response = ada.put(upload(data, filename, content_type))
+        if response.status_code != 200:
+            check_problem(response, response.status_code)
+        after = ada.shown()["picture"]
+        assert (after == before) == (response.status_code != 200)
+        assert files() == [after]
+        return response
+
+    check_endpoint(send)
+
+
+def test_a_lost_reply_loses_no_picture(ada: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows whether the picture was changed, so both are kept until that can be asked."""
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "commit", losing_reply(connection.commit, OperationalError("the reply was lost")))
+        with pytest.raises(OperationalError):
+            ada.put(RED)
+    shown = ada.shown()["picture"]
+    assert shown != ada.picture
+    assert files() == sorted([ada.picture, shown])
+    assert Client().get(shown).status_code == 200
+    uploads.recover(min_age=0)
+    assert files() == [shown]
+
+
 def test_a_form_without_a_file_is_told_so(ada: Owner) -> None:
     """In the same form as every other error."""
-    for response in (ada.put("text"), ada.put(picture(), name="other")):
+    for response in (ada.put("text"), ada.put(PICTURE, name="other")):
         check_problem(response, 422)
         assert response.json()["errors"] == [{"field": "file", "detail": "A file is expected here."}]
     response = Client(headers=ada.headers).patch(f"{ada.url}/picture", b"{}", content_type="application/json")
@@ -269,13 +295,13 @@ def test_picture_and_account_are_deleted(ada: Owner) -> None:
     assert ada.shown()["picture"] is None
     assert files() == []
     assert ada.delete("/picture").status_code == 204
-    ada.put(picture())
+    ada.put(PICTURE)
     assert len(files()) == 1
     response = ada.delete()
     assert (response.status_code, response.content) == (204, b"")
     check_problem(Client().get(ada.url), 404)
     assert files() == []
-    assert ada.put(picture()).status_code == 401
+    assert ada.put(PICTURE).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -285,7 +311,7 @@ def test_nobody_else_may_do_it(ada: Owner, header: str | None, status: int) -> N
     """Without a token, with a wrong one, and with another person's."""
     token = create("Eve").json()["token"]
     ada.headers = {"Authorization": header.format(token)} if header else {}
-    for response in (ada.put(picture("red")), ada.patch({"name": "Eve"}), ada.delete("/picture"), ada.delete()):
+    for response in (ada.put(RED), ada.patch({"name": "Eve"}), ada.delete("/picture"), ada.delete()):
         check_problem(response, status)
         assert ("WWW-Authenticate" in response) == (status == 401)
     assert ada.shown() == {"id": ada.id, "name": "Ada", "picture": ada.picture}
@@ -378,7 +404,7 @@ def test_a_storage_that_fails_is_logged(
         raise safeupload.StorageError("no space")
 
     monkeypatch.setattr("safeupload.storage._locks.LockedMark.save", failing)
-    response = ada.put(picture("red"))
+    response = ada.put(RED)
     check_problem(response, 503)
     assert "no space" not in response.content.decode()
     (record,) = (record for record in caplog.records if record.message == "the storage failed")
@@ -390,7 +416,7 @@ def test_a_mistake_of_the_application_is_no_problem_of_the_client(ada: Owner, mo
     """A Misuse goes to the log like any other bug: here, a row that was not saved."""
     monkeypatch.setattr(Person, "save", lambda person: None)
     with pytest.raises(safeupload.NotCommitted):
-        ada.put(picture("red"))
+        ada.put(RED)
     uploads.recover(min_age=0)
     assert files() == [ada.picture]
 
@@ -420,7 +446,7 @@ def test_simultaneous_uploads_leave_one_picture(ada: Owner) -> None:
 
     def work() -> None:
         for _ in range(5):
-            assert ada.put(picture("red")).status_code == 200
+            assert ada.put(RED).status_code == 200
 
     together(work)
     assert files() == [ada.shown()["picture"]]
@@ -435,7 +461,7 @@ def test_the_application_speaks_asgi_too(ada: Owner) -> None:
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.patch(f"{ada.url}/picture", files={"file": content}, headers=ada.headers)
 
-    assert asyncio.run(put(picture("red"))).status_code == 200
+    assert asyncio.run(put(RED)).status_code == 200
     assert asyncio.run(put(LARGE)).json()["code"] == "too_large"
     assert callable(application)
 
@@ -451,7 +477,7 @@ def test_the_migrations_are_complete() -> None:
 
 def test_the_staff_replaces_a_picture_with_a_form(ada: Owner, staff: Client) -> None:
     """And is sent back to the page, so that reloading it sends nothing twice."""
-    response = submit(staff, "/form/", person=ada.id, picture=upload(picture("red")))
+    response = submit(staff, "/form/", person=ada.id, picture=upload(RED))
     assert (response.status_code, response["Location"]) == (302, "/form/")
     assert files() == [ada.shown()["picture"]] != [ada.picture]
 
@@ -475,7 +501,7 @@ def test_the_form_says_at_the_field_what_is_wrong(ada: Owner, staff: Client, con
 def test_the_form_is_for_the_staff_and_for_its_own_page(ada: Owner, staff: Client) -> None:
     """A stranger is asked to log in; who is logged in, but comes from elsewhere, has no token."""
     assert "/admin/login/" in Client().get("/form/")["Location"]
-    fields = {"person": ada.id, "picture": upload(picture("red"))}
+    fields = {"person": ada.id, "picture": upload(RED)}
     assert staff.post("/form/", fields).status_code == 403
     assert files() == [ada.picture]
 
@@ -487,7 +513,7 @@ ADMIN = "/admin/people/person/"
 
 def test_the_admin_adds_a_person_with_a_picture_or_without_one(staff: Client) -> None:
     """And shows the token once, which works."""
-    for name, content in (("Bob", None), ("Ada", picture())):
+    for name, content in (("Bob", None), ("Ada", PICTURE)):
         fields = {"name": name} | ({"picture": upload(content)} if content else {})
         assert submit(staff, f"{ADMIN}add/", **fields).status_code == 302
         page = staff.get(ADMIN).content.decode()
@@ -506,7 +532,7 @@ def test_the_admin_changes_a_name_and_replaces_a_picture(ada: Owner, staff: Clie
     assert ada.picture in staff.get(url).content.decode()
     assert submit(staff, url, name="Ada Lovelace").status_code == 302
     assert ada.shown() == {"id": ada.id, "name": "Ada Lovelace", "picture": ada.picture}
-    assert submit(staff, url, name="Ada", picture=upload(picture("red"))).status_code == 302
+    assert submit(staff, url, name="Ada", picture=upload(RED)).status_code == 302
     assert files() == [ada.shown()["picture"]] != [ada.picture]
     assert LogEntry.objects.count() == 2
 
@@ -538,7 +564,7 @@ def test_the_admin_deletes_one(ada: Owner, staff: Client) -> None:
 
 def test_the_admin_deletes_those_that_were_selected(ada: Owner, staff: Client) -> None:
     """With their pictures, and leaves the others."""
-    others = [Owner(create(name, content).json()) for name, content in (("Bob", picture()), ("Eve", None))]
+    others = [Owner(create(name, content).json()) for name, content in (("Bob", PICTURE), ("Eve", None))]
     fields = {"action": "delete_selected", "_selected_action": [ada.id, others[1].id]}
     assert submit(staff, ADMIN, **fields).status_code == 200
     assert Person.objects.count() == 3
@@ -556,7 +582,7 @@ def test_the_admin_rolls_back_all_or_nothing(ada: Owner, staff: Client, monkeypa
     url = f"{ADMIN}{ada.id}/change/"
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr("django.contrib.admin.ModelAdmin.log_change", failing)
-        submit(staff, url, name="Eve", picture=upload(picture("red")))
+        submit(staff, url, name="Eve", picture=upload(RED))
     assert ada.shown() == {"id": ada.id, "name": "Ada", "picture": ada.picture}
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr("django.contrib.admin.ModelAdmin.response_delete", failing)
@@ -573,9 +599,9 @@ def test_the_admin_and_the_owner_at_once(ada: Owner, staff: Client) -> None:
         client = Client(enforce_csrf_checks=True)
         client.cookies = cookies
         for _ in range(3):
-            assert ada.put(picture("red")).status_code == 200
+            assert ada.put(RED).status_code == 200
             assert submit(client, url, name="Ada").status_code == 302
-            assert submit(client, url, name="Ada", picture=upload(picture("blue"))).status_code == 302
+            assert submit(client, url, name="Ada", picture=upload(PICTURE)).status_code == 302
 
     together(work, 4)
     assert files() == [ada.shown()["picture"]]
@@ -588,7 +614,7 @@ def test_somebody_who_is_gone_cannot_be_changed(ada: Owner, staff: Client) -> No
     assert token is not None
     ada.delete()
     for what in ("change", "delete"):
-        fields = {"csrfmiddlewaretoken": token[1], "name": "Eve", "post": "yes", "picture": upload(picture())}
+        fields = {"csrfmiddlewaretoken": token[1], "name": "Eve", "post": "yes", "picture": upload(PICTURE)}
         response = staff.post(f"{ADMIN}{ada.id}/{what}/", fields)
         assert (response.status_code, response["Location"]) == (302, "/admin/")
     assert files() == []

@@ -63,7 +63,7 @@ def picture(
     Return a small, honest picture; `data` of what is returned is the file, `info` what `validate` must say of it.
 
     Args:
-        kind: one of the names of `KINDS`, such as "baseline.jpg", "rgba.png" or "animation.gif".
+        kind: its name, such as "baseline.jpg", "rgba.png" or "animation.gif"; the error for a wrong one lists them.
         size: width and height in pixels, as it is stored; shown, they change places if the orientation is 5 to 8.
         colour: of the upper right quarter, as CSS and Pillow name it: "teal", "#008080".
         orientation: 1 to 8, as EXIF has it.
@@ -148,6 +148,21 @@ def _animated(name: str, mode: str, **options: Any) -> Callable[[Image.Image, by
     return write
 
 
+def _undated(write: Callable[[Image.Image, bytes], bytes]) -> Callable[[Image.Image, bytes], bytes]:
+    """Return a writer of sequences that leaves out when they were made and changed (ISO 14496-12, 8.2.2)."""
+
+    def undated(image: Image.Image, exif: bytes) -> bytes:
+        data = bytearray(write(image, exif))
+        for name in (b"mvhd", b"tkhd", b"mdhd"):
+            at = data.index(name) + len(name)
+            size = 16 if data[at] else 8  # two numbers of 64 bits in version 1, of 32 in version 0
+            start = at + 4
+            data[start : start + size] = bytes(size)
+        return bytes(data)
+
+    return undated
+
+
 def _png(mode: str, *, depth: int = 8, interlaced: bool = False, key: bytes = b"") -> Callable[..., bytes]:
     """Return a writer of ours; `key` is the body of tRNS."""
 
@@ -193,7 +208,8 @@ def _heif(mode: str) -> Callable[[Image.Image, bytes], bytes]:
         import pillow_heif  # noqa: PLC0415 - an extra
 
         out = io.BytesIO()
-        pillow_heif.from_pillow(image.convert(mode)).save(out)  # pyright: ignore[reportUnknownMemberType]  # its own annotations end there
+        file: Any = pillow_heif.from_pillow(image.convert(mode))  # typed or not, by its version
+        file.save(out)
         return out.getvalue()
 
     return write
@@ -247,7 +263,7 @@ def _all() -> dict[str, Kind]:
         "alpha.avif": Kind("AVIF", "AVIF with alpha", _by_pillow("AVIF", "RGBA", **quick), has_alpha=True),
         # Pillow 13.0 crashes when it writes an EXIF block and several frames.
         "animation.avif": Kind(
-            "AVIF", "animated AVIF", _animated("AVIF", "RGB", **quick), animated=True, has_exif=False
+            "AVIF", "animated AVIF", _undated(_animated("AVIF", "RGB", **quick)), animated=True, has_exif=False
         ),
         "still.heic": Kind("HEIF", "HEIC", _heif("RGB"), has_exif=False),
         "alpha.heic": Kind("HEIF", "HEIC with alpha", _heif("RGBA"), has_alpha=True, has_exif=False),

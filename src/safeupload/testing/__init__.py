@@ -17,9 +17,9 @@ from safeupload.testing._cases import EndpointCase, endpoint_cases
 from safeupload.testing._contract import StorageContract
 from safeupload.testing._database import (
     CommitOutcome,
+    CommitRefused,
+    ConnectionLost,
     Database,
-    IntegrityError,
-    OperationalError,
     Session,
     losing_reply,
 )
@@ -30,14 +30,14 @@ __all__ = [
     "BENIGN",
     "HOSTILE",
     "CommitOutcome",
+    "CommitRefused",
+    "ConnectionLost",
     "Database",
     "EndpointCase",
     "EndpointReport",
     "EndpointResult",
     "FaultyCall",
     "FaultyStorage",
-    "IntegrityError",
-    "OperationalError",
     "Sample",
     "Session",
     "StorageContract",

@@ -9,19 +9,21 @@ from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 from safeupload.errors import InvalidArgument
 
-__all__ = ["CommitOutcome", "Database", "IntegrityError", "OperationalError", "Session", "losing_reply"]
+__all__ = ["CommitOutcome", "CommitRefused", "ConnectionLost", "Database", "Session", "losing_reply"]
 
 #: How a commit ends; see `Database.next_commit`.
 CommitOutcome: TypeAlias = Literal["returned", "refused", "reply_lost", "connection_lost", "late", "did_nothing"]
 _OUTCOMES: Final = get_args(CommitOutcome)
 
 
-class OperationalError(Exception):
-    """What drivers raise when the connection is gone: nobody knows whether the transaction was committed (PEP 249)."""
+class ConnectionLost(ConnectionError):
+    """As drivers raise when the connection is gone: nobody knows whether the transaction was committed."""
 
 
-class IntegrityError(Exception):
-    """What drivers raise when the database has refused: nothing was committed (PEP 249)."""
+class CommitRefused(Exception):
+    """As drivers raise when the database has refused: nothing was committed."""
+
+    sqlstate = "23505"  # unique_violation
 
 
 class Database:
@@ -65,8 +67,8 @@ class Database:
         Say how the next commit is to end; said twice, the second is for the one after it.
 
         Args:
-            outcome: "returned": it does what it should. "refused": it raises `IntegrityError`, and nothing is
-                committed. "reply_lost": it is committed, and raises `OperationalError`. "connection_lost": it raises
+            outcome: "returned": it does what it should. "refused": it raises `CommitRefused`, and nothing is
+                committed. "reply_lost": it is committed, and raises `ConnectionLost`. "connection_lost": it raises
                 the same, and nothing is committed. "late": it raises the same, and is committed when `catch_up` is
                 called. "did_nothing": it returns, and nothing is committed.
             error: raised in place of that: ``KeyboardInterrupt()``, or ``asyncio.CancelledError()`` for a commit that
@@ -109,9 +111,9 @@ class Database:
             elif outcome == "late":
                 self._late.append(changes)
         if outcome == "refused":
-            raise error or IntegrityError("the database has refused")
+            raise error or CommitRefused("the database has refused")
         if outcome in {"reply_lost", "connection_lost", "late"}:
-            raise error or OperationalError("the connection was lost")
+            raise error or ConnectionLost("the connection was lost")
 
 
 _DELETED: Final = object()
@@ -152,9 +154,13 @@ class Session:
         self._changes[row] = _DELETED
 
     def commit(self) -> None:
-        """Commit the changes, or end as `Database.next_commit` says. A plain method, which `AsyncUploads` takes too."""
+        """Commit the changes, or end as `Database.next_commit` says."""
         changes, self._changes = self._changes, {}
         self._database._commit(changes)  # noqa: SLF001 - the one that made it
+
+    async def commit_async(self) -> None:
+        """Do what `commit` does, for `AsyncUploads`."""
+        self.commit()
 
     def rollback(self) -> None:
         """Forget the changes."""
@@ -171,11 +177,11 @@ def losing_reply(commit: Callable[..., Any], error: BaseException | None = None)
 
     Args:
         commit: a function, method or coroutine function; it gets the arguments of whoever calls.
-        error: what is raised: by default an `OperationalError` of this module. If your view catches the one of your
-            driver or mapper, give one of these.
+        error: what is raised: by default a `ConnectionLost`. If your view catches the errors of your driver or mapper,
+            give one of these: of SQLAlchemy, ``OperationalError("COMMIT", {}, ConnectionResetError())``.
 
     """
-    lost = error or OperationalError("the reply to COMMIT was lost")
+    lost = error or ConnectionLost("the reply to COMMIT was lost")
 
     def losing(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - the commit's own
         result = commit(*args, **named)

@@ -23,17 +23,22 @@ from safeupload.policy import AVATAR
 __all__ = ["hostile_pictures", "pictures", "uploads"]
 
 _COLOURS: Final = ("white", "black", "teal", "red", "gold")
-#: Headers that claim more pixels than `AVATAR` takes.
-_PIXELS: Final = AVATAR.max_pixels
+_PIXELS: Final = AVATAR.max_pixels  # headers claim more
 _PNG_SIDE: Final = (1 << 31) - 1  # by the specification
 _WEBP_SIDE: Final = 1 << 14
 _HEAD: Final = 12  # bytes by which every format is known
 _LONGEST: Final = 200  # bytes that one change puts in
 #: Hostile files that are drawn often, and so must be quickly made and small.
 _SMALL: Final = [
-    sample
-    for name, sample in HOSTILE.items()
-    if name in {"header-only.webp", "huge-header.png", "screen.gif", "script.svg", "checksum.png", "archive-behind.jpg"}
+    HOSTILE[name]
+    for name in (
+        "header-only.webp",
+        "huge-header.png",
+        "screen.gif",
+        "script.svg",
+        "checksum.png",
+        "archive-behind.jpg",
+    )
 ]
 
 
@@ -99,7 +104,7 @@ def _cuts(draw: st.DrawFn) -> Sample:
     whole = draw(pictures(max_side=16).filter(lambda sample: not _info(sample).animated))
     length = draw(st.integers(_HEAD, len(whole.data) * 3 // 4))
     return Sample(
-        name=f"cut-{whole.name}",
+        name=f"beginning-of-{whole.name}",
         make=partial(_first, whole, length),
         about=f"the first {length} bytes of a {whole.about}",
         code="corrupt",
