@@ -21,7 +21,6 @@ from test_docs import User, database
 
 import safeupload
 from safeupload.storage import LocalStorage, MemoryStorage, ObjectStorage, leases
-from safeupload.testing import StorageContract
 
 PAGE = ROOT / "docs/how-to/object-stores.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -44,7 +43,6 @@ def scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[dict[str
             "__name__": "app",
             "LocalStorage": LocalStorage,
             "cdn": SimpleNamespace(purge=purged.extend),
-            "OurBucket": lambda: None,
         }
         options = 'client_options={"timeout": "10s"'
         assert options in PAGE.read_text()
@@ -53,7 +51,7 @@ def scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[dict[str
         for source in BLOCK.findall(page):  # each is a module, which has what the first one has
             modules.append({**(modules[0] if modules else scope)})
             exec(compile(source, "object-stores.md", "exec"), modules[-1])  # noqa: S102 - to run them is the point
-        yield {"app": modules[0], "cdn": modules[1], "folder": modules[2], "test": modules[3], "purged": purged}
+        yield {"app": modules[0], "cdn": modules[1], "folder": modules[2], "purged": purged}
 
 
 def test_the_application_stores_and_serves_pictures(scope: dict[str, Any]) -> None:
@@ -109,13 +107,6 @@ def test_the_cdn_is_told_what_goes(scope: dict[str, Any], monkeypatch: pytest.Mo
     asyncio.run(uploads.recover(min_age=0))
     assert [urlsplit(url).path for url in scope["purged"]] == [f"/public/{keys[0]}"]
     assert list(uploads.storage.keys()) == [keys[1]]
-
-
-def test_the_class_of_the_page_is_a_contract(scope: dict[str, Any]) -> None:
-    """It has the tests, and a fixture."""
-    contract = scope["test"]["TestOurStorage"]
-    assert issubclass(contract, StorageContract)
-    assert contract.patience >= 1 + 1
 
 
 def test_the_folder_of_the_page_has_leases(scope: dict[str, Any]) -> None:

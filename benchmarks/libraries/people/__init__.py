@@ -1,0 +1,1 @@
+"""A Django application with one model, whose picture has the field that is to be tried."""
