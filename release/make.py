@@ -26,7 +26,7 @@ DIST = ROOT / "dist"
 #: What a copy of the repository does without.
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "build", "dist", "var", "node_modules")
 
-#: What is tried with the wheel, in about half a minute: whatever needs the package's own files, or its metadata.
+#: What is tried with the wheel, in about a minute: whatever needs the package's own files, or its metadata.
 WITH_WHEEL = (
     "tests/test_package.py",
     "tests/test_image.py",
