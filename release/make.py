@@ -37,7 +37,8 @@ WITH_WHEEL = (
     "tests/storage/test_local.py",
     "tests/testing",
 )
-#: What is tried with the lowest releases: what uses Pillow, anyio, pillow-heif, obstore, rich and Hypothesis.
+#: What is tried with the lowest releases: what uses Pillow, anyio, pillow-heif, obstore, rich and Hypothesis, and no
+#: framework: those need newer ones.
 WITH_LOWEST = (
     "tests/test_package.py",
     "tests/test_colour.py",
@@ -50,7 +51,9 @@ WITH_LOWEST = (
     "tests/replacement/test_cancellation.py",
     "tests/storage/test_objectstore.py",
     "tests/storage/test_objectstore_details.py",
-    "tests/testing",
+    "tests/testing/test_kinds.py",
+    "tests/testing/test_samples.py",
+    "tests/testing/test_strategies.py",
 )
 
 #: What must not be found in the environment of the tests, whose releases are newer.
