@@ -8,8 +8,9 @@ usage: python3 run.py COMMAND [ARGUMENTS]
                                  through everything without a browser, --help tells the rest
   test [--long] [ARGUMENTS]      run the tests; --long runs the long explorations instead; ARGUMENTS go to pytest,
                                  paths in them are relative to the repository
-  lint                           check style, format, and types
+  lint [--quick]                 check style, format, imports, and workflows; without --quick, types as well
   mutate [MODULE...]             change the code in small ways, and list what no test notices; --help tells the rest
+  package                        build the files of a release into dist/, and test them as they will be installed
   bench [ARGUMENTS]              measure what it all costs, beside others; --quick takes a look, --help tells the rest
   docs [--check]                 build the documentation and open it in a browser; --check builds it, nothing else
 
@@ -45,11 +46,23 @@ PYTHON = "{}.{}".format(*sys.version_info[:2])
 CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
+    ["lint-imports", "--no-logo", "--no-cache"],
+    ["zizmor", "--offline", "--quiet", "--persona=pedantic", ".github"],
     ["mypy"],
+    # Each Python there may be, and each system: what an application's own type checker says of us.
+    *(
+        ["mypy", "--config-file=typing_tests/mypy.ini", "--python-version", version, "--platform", system]
+        for version, system in (("3.11", "linux"), ("3.12", "darwin"), ("3.13", "win32"), ("3.14", "linux"))
+    ),
     ["basedpyright"],
     ["basedpyright", "--verifytypes", "safeupload", "--ignoreexternal"],
 )
-WRONG = {"lint": "lint takes no arguments", "docs": "docs takes no argument but --check"}
+QUICK = 4  # of the checks: those that take seconds, for a hook before each commit
+WRONG = {
+    "lint": "lint takes no argument but --quick",
+    "package": "package takes no arguments",
+    "docs": "docs takes no argument but --check",
+}
 PAGES = "build/docs"
 # Everything anew, since pages that did not change would keep their warnings to themselves.
 SPHINX = ["sphinx", "--fresh-env", "--nitpicky", "--fail-on-warning", "--keep-going", "--quiet", "docs", PAGES]
@@ -66,7 +79,8 @@ def main(argv: Sequence[str]) -> int:
         home, hold = prepare(ROOT, name)
         os.chdir(ROOT)
         if name == "lint":  # every check, whatever the first one says; the exit code is the worst one
-            return max(abs(run(home, ["-m", *check])) for check in CHECKS)
+            checks = CHECKS[:QUICK] if arguments else CHECKS
+            return max(abs(run(home, check, program)) for program, *check in checks)
         if name == "docs":
             return docs(home, browse="--check" not in arguments)
         become(home, arguments, hold)
@@ -93,10 +107,12 @@ def parse(argv: Sequence[str]) -> tuple[str, list[str]]:
         return name, ["benchmarks", *rest]
     if name == "mutate":
         return name, ["tests/mutation/mutate.py", *rest]
+    if name == "package" and not rest:
+        return name, ["release/make.py"]
     if name == "docs" and rest in ([], ["--check"]):
         return name, rest
-    if name == "lint" and not rest:
-        return name, []
+    if name == "lint" and rest in ([], ["--quick"]):
+        return name, rest
     raise Failure(WRONG.get(name, f"no command {name!r}; see python3 run.py --help"))
 
 
@@ -222,11 +238,12 @@ def quietly(command: Sequence[str]) -> None:
         raise Failure(f"could not prepare the environment: exit code {done.returncode} of {' '.join(command)}")
 
 
-def run(home: Path, arguments: Sequence[str]) -> int:
-    """Run the Python of an environment and return its exit code."""
+def run(home: Path, arguments: Sequence[str], program: str = "python") -> int:
+    """Run the Python of an environment, or another program of it, and return its exit code."""
     # First on the path, so that a type checker asks this Python what is installed.
     path = {"PATH": os.pathsep.join((str(python(home).parent), os.environ.get("PATH", os.defpath)))}
-    return subprocess.run([python(home), *arguments], env=environ(os.environ) | path, check=False).returncode
+    executable = str(python(home).with_stem(program))
+    return subprocess.run([executable, *arguments], env=environ(os.environ) | path, check=False).returncode
 
 
 def docs(home: Path, *, browse: bool) -> int:

@@ -9,7 +9,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(
-    page for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "requirements/*.md") for page in ROOT.glob(pattern)
+    page
+    for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "requirements/*.md", "tests/*.md")
+    for page in ROOT.glob(pattern)
 )
 
 _FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>.*)")

@@ -52,7 +52,7 @@ class Client:
         await anyio.lowlevel.checkpoint()
         self.answers.append(dict(message))
 
-    def ask(self, app: asgi.Application, backend: str = "asyncio") -> int:
+    def ask(self, app: asgi._Application, backend: str = "asyncio") -> int:
         """Run the exchange; return the status of the answer."""
         anyio.run(app, self.scope, self.receive, self.send, backend=backend)
         assert [message["type"] for message in self.answers].count("http.response.start") == 1

@@ -74,6 +74,8 @@ def test_usage(run: ModuleType, capsys: pytest.CaptureFixture[str], argv: list[s
         (["test", "-x", "tests/a.py"], ("test", ["-m", "pytest", "-x", "tests/a.py"])),
         (["test", "-x", "--long"], ("test", ["-m", "pytest", "-m", "long or property", "-x"])),
         (["lint"], ("lint", [])),
+        (["lint", "--quick"], ("lint", ["--quick"])),
+        (["package"], ("package", ["release/make.py"])),
         (["bench", "--quick"], ("bench", ["benchmarks", "--quick"])),
         (["docs"], ("docs", [])),
         (["docs", "--check"], ("docs", ["--check"])),
@@ -84,7 +86,7 @@ def test_parse(run: ModuleType, argv: list[str], expected: tuple[str, list[str]]
     assert run.parse(argv) == expected
 
 
-@pytest.mark.parametrize("argv", [["nonsense"], ["lint", "src"], ["docs", "src"], ["--long"]])
+@pytest.mark.parametrize("argv", [["nonsense"], ["lint", "src"], ["docs", "src"], ["package", "dist"], ["--long"]])
 def test_parse_error(run: ModuleType, capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     """A command line that makes no sense gets exit code 2 and one line."""
     assert run.main(argv) == 2
@@ -126,9 +128,9 @@ def test_lint_runs_every_check(
     """The checks all run though the first one fails, and the worst exit code is returned."""
     seen: list[list[str]] = []
 
-    def child(home: Path, arguments: list[str]) -> int:
-        seen.append(arguments)
-        return 3 - len(seen)
+    def child(home: Path, arguments: list[str], program: str) -> int:
+        seen.append([program, *arguments])
+        return max(3 - len(seen), 0)
 
     (repository / "requirements/lint.txt").touch()
     monkeypatch.setattr(run, "ROOT", repository)
@@ -136,7 +138,12 @@ def test_lint_runs_every_check(
     monkeypatch.chdir(repository)
 
     assert run.main(["lint"]) == 2
-    assert seen == [["-m", *check] for check in run.CHECKS]
+    assert seen == list(run.CHECKS)
+
+    seen.clear()
+
+    assert run.main(["lint", "--quick"]) == 2
+    assert seen == list(run.CHECKS[: run.QUICK])
 
 
 @pytest.mark.parametrize(

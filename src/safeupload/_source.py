@@ -85,7 +85,9 @@ _MAX_EMPTY: Final = 1000
 #: Seconds that an async source which never waits may hold the event loop.
 _TURN: Final = 0.002
 
-Source: TypeAlias = Buffer | os.PathLike[str] | HasFile | HasStream | Reader | Iterable[Buffer]
+# The last one is for Django: `request.FILES["file"]` is, by its stubs, an upload or the list that stands for none, of
+# which nothing can be read: `Empty`.
+Source: TypeAlias = Buffer | os.PathLike[str] | HasFile | HasStream | Reader | Iterable[Buffer] | list[object]
 AsyncSource: TypeAlias = Source | AsyncReader | AsyncIterable[Buffer]
 
 

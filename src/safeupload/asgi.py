@@ -22,11 +22,11 @@ from safeupload.policy import AVATAR
 
 __all__ = ["BodyLimit"]
 
-Message: TypeAlias = MutableMapping[str, Any]
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+_Message: TypeAlias = MutableMapping[str, Any]
+_Scope: TypeAlias = MutableMapping[str, Any]
+_Receive: TypeAlias = Callable[[], Awaitable[_Message]]
+_Send: TypeAlias = Callable[[_Message], Awaitable[None]]
+_Application: TypeAlias = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 
 class BodyLimit:
@@ -47,12 +47,12 @@ class BodyLimit:
     """
 
     def __init__(
-        self, app: Application, max_bytes: int = AVATAR.max_bytes, *, routes: Mapping[str, int] | None = None
+        self, app: _Application, max_bytes: int = AVATAR.max_bytes, *, routes: Mapping[str, int] | None = None
     ) -> None:
         self._app = app
         self._limits = Limits(max_bytes, routes)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         """Handle one connection."""
         if scope["type"] == "http":
             path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
@@ -64,7 +64,7 @@ class BodyLimit:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+    def __init__(self, scope: _Scope, receive: _Receive, send: _Send, limit: int) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -74,7 +74,7 @@ class _Exchange:
         self._received = 0
         self._more = True
 
-    async def run(self, app: Application) -> None:
+    async def run(self, app: _Application) -> None:
         """Let the application answer, or answer in its place."""
         announced = declared(self._header(b"content-length"))
         if announced is not None and announced > self._most:
@@ -88,7 +88,7 @@ class _Exchange:
         if self._refused and not self._responding:
             await self._refuse()
 
-    async def _counted(self) -> Message:
+    async def _counted(self) -> _Message:
         """Receive for the application."""
         if self._refused:
             raise self._error
@@ -98,14 +98,14 @@ class _Exchange:
             raise self._error
         return message
 
-    async def _passed_on(self, message: Message) -> None:
+    async def _passed_on(self, message: _Message) -> None:
         """Send for the application, unless it answers a body that it has not seen the end of."""
         if self._refused and not self._responding:
             return
         self._responding = True
         await self._send(message)
 
-    async def _next(self) -> Message:
+    async def _next(self) -> _Message:
         message = await self._receive()
         self._received += len(message.get("body", b""))
         self._more = message["type"] == "http.request" and message.get("more_body", False)

@@ -16,9 +16,10 @@ __all__ = ["AVATAR", "Fit", "OutputFormat", "Policy", "Rendition"]
 #: How a picture gets to a size: it covers it and is cropped at the centre; it is contained in it as a whole, and may be
 #: smaller; or the whole of it is padded to exactly that size.
 Fit: TypeAlias = Literal["cover", "contain", "pad"]
+#: What a picture can be written as.
 OutputFormat: TypeAlias = Literal["JPEG", "PNG", "WEBP", "AVIF"]
 
-MiB: Final = 1 << 20
+_MIB: Final = 1 << 20
 
 #: Every format there is a parser for, with the module its codec needs and what to do when that is missing.
 _CODECS: Final = {
@@ -153,16 +154,16 @@ class Policy:
         Red, green and blue (0 to 255) that shows through transparent places.
     """
 
-    max_bytes: int = 5 * MiB
+    max_bytes: int = 5 * _MIB
     formats: Iterable[str] = frozenset({"JPEG", "PNG", "WEBP", "GIF"})
 
     max_pixels: int = 50_000_000
-    max_decode_bytes: int = 256 * MiB
+    max_decode_bytes: int = 256 * _MIB
     max_scans: int = 64
     max_scan_blocks: int = 100_000_000
     max_chunks: int = 20_000
     max_frames: int = 2_000
-    max_metadata_bytes: int = 4 * MiB
+    max_metadata_bytes: int = 4 * _MIB
 
     size: tuple[int, int] = (300, 300)
     fit: Fit = "cover"

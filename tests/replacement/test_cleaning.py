@@ -403,7 +403,7 @@ def test_a_sweep_that_is_cancelled_stops_before_it_removes() -> None:
             call = flow.send(call.function())
     looks = {name for name, value in shielded if not value}
     assert {"_some", "_marked", "used"} <= looks
-    assert {name for name, value in shielded if value} == {"_latest", "remove"}
+    assert {name for name, value in shielded if value} == {"latest", "remove"}
 
 
 def test_sweep_leaves_young_files_alone(world: World) -> None:

@@ -11,6 +11,7 @@ from typing import get_args
 
 import pytest
 
+import safeupload
 import safeupload.testing
 from safeupload.testing import StorageContract
 
@@ -68,7 +69,7 @@ def test_every_public_name_is_documented(name: str) -> None:
 
 def _comment_above(name: str) -> bool:
     """Tell whether a constant has a line that begins with "#:" above it, where it is made."""
-    sources = (path.read_text() for path in ROOT.glob("src/safeupload/**/*.py"))
+    sources = (path.read_text() for path in Path(safeupload.__file__).parent.rglob("*.py"))
     return any(re.search(rf"^#: .*\n(#.*\n)*{name}: ", source, re.MULTILINE) for source in sources)
 
 
