@@ -45,7 +45,7 @@ def picture() -> bytes:
 async def main(step: str, user_id: int) -> None:
     """Do what `change_picture` does, until the step."""
 
-    async def references(keys: Collection[str]) -> Collection[str]:
+    async def references(keys: Collection[str]) -> Collection[str | None]:
         if step == "removing":
             die()
         return await used(keys)

@@ -1,6 +1,8 @@
 """What tests of the replacement use in place of pictures and databases."""
 
 import hashlib
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from safeupload import ImageInfo, NormalizedImage, RenderedImage
@@ -38,3 +40,17 @@ def files(folder: Path) -> dict[str, bytes]:
         if found.pop(beside(key, THUMB), None) != found[key]:
             found[key] = b"without its rendition"
     return found
+
+
+#: What a connection to SQLite has to be told before it looks at foreign keys.
+FOREIGN_KEYS = "PRAGMA foreign_keys = ON"
+
+
+def refuse_commits(database: Path, *tables: str) -> None:
+    """Let SQLite refuse the COMMIT of whoever changes a row, by a deferred foreign key: a trigger makes an orphan."""
+    with closing(sqlite3.connect(database)) as connection:
+        parent = "parent REFERENCES orphans DEFERRABLE INITIALLY DEFERRED"
+        connection.execute(f"CREATE TABLE orphans (id INTEGER PRIMARY KEY, {parent})")
+        orphan = "INSERT INTO orphans (parent) VALUES (-1)"
+        for table in tables:
+            connection.execute(f"CREATE TRIGGER orphan_{table} AFTER UPDATE ON {table} BEGIN {orphan}; END")

@@ -16,24 +16,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from fakes import picture
+from fakes import FOREIGN_KEYS, picture
 from sqlalchemy import create_engine, event, select, union_all
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
-from sqlalchemy.pool import NullPool
 
 from safeupload import Event, NotCommitted, Uploads
 from safeupload.storage import LocalStorage
 
 TIMEOUT = 60  # seconds that one waits for another's lock
-FOREIGN_KEYS = "PRAGMA foreign_keys = ON"
-
-#: Whoever gives the user another picture also writes a row without its parent, which is found out at the COMMIT.
-REFUSING = """
-    CREATE TABLE orphans (parent INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED);
-    CREATE TRIGGER one AFTER UPDATE ON users BEGIN INSERT INTO orphans VALUES (-1); END;
-    CREATE TRIGGER other AFTER UPDATE ON versioned BEGIN INSERT INTO orphans VALUES (-1); END;
-"""
 
 
 class Base(DeclarativeBase):
@@ -67,10 +58,11 @@ class Application:
     def __init__(self, folder: Path, timeout: float = TIMEOUT) -> None:
         self.path = folder / "app.db"
         self.storage = LocalStorage(folder / "pictures", durability="none")
-        self.engine = create_engine(f"sqlite:///{self.path}", poolclass=NullPool, connect_args={"timeout": timeout})
+        self.engine = create_engine(f"sqlite:///{self.path}", connect_args={"timeout": timeout})
         event.listen(self.engine, "connect", lambda connection, record: connection.execute(FOREIGN_KEYS))
         locking = self.engine.execution_options()
         event.listen(locking, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(self.engine, "reset", lambda connection, *_: connection.rollback())
         self.session = sessionmaker(locking)
         self.told: list[Event] = []
         self.uploads = self.asking(self.used)
@@ -90,11 +82,6 @@ class Application:
         with self.session() as session:
             session.add_all([User(id=1), Versioned(id=1)])
             session.commit()
-
-    def refuse(self) -> None:
-        """Let a deferred foreign key refuse each COMMIT that comes after a change."""
-        with closing(self.connect()) as connection:
-            connection.executescript(REFUSING)
 
     def connect(self) -> sqlite3.Connection:
         """Open a connection that begins when it is told."""

@@ -66,24 +66,25 @@ def database(folder: Path) -> dict[str, Any]:
     async_engine = create_async_engine(
         f"sqlite+aiosqlite:///{folder / 'app.db'}", connect_args={"timeout": 30}, poolclass=NullPool
     )
-    for each in (engine, async_engine.sync_engine):
-        event.listen(each, "connect", lambda connection, record: setattr(connection, "isolation_level", None))
+    locking, async_locking = engine.execution_options(), async_engine.execution_options()
+    for each in (locking, async_locking.sync_engine):
         event.listen(each, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     Base.metadata.create_all(engine)
-    session = sessionmaker(engine)
+    session = sessionmaker(locking)
     with session() as first:
         first.add(User(id=1, name="Ada"))
         first.commit()
 
     def used(keys: list[str]) -> list[str | None]:
-        with session() as own:
-            return list(own.scalars(select(User.image_file).where(User.image_file.in_(keys))))
+        with engine.connect() as connection:
+            return list(connection.scalars(select(User.image_file).where(User.image_file.in_(keys))))
 
     return {
         "used": used,
         "engine": engine,
+        "async_engine": async_engine,
         "Session": session,
-        "AsyncSession": async_sessionmaker(async_engine),
+        "AsyncSession": async_sessionmaker(async_locking),
         "SerializationFailure": OperationalError,
         "User": User,
         "user_id": 1,

@@ -1,12 +1,16 @@
 """The examples run, and show what they say."""
 
 import re
+import runpy
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders.pictures import jpeg
+from fakes import FOREIGN_KEYS, refuse_commits
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -23,6 +27,31 @@ def test_the_replacement_survives_everything(tmp_path: Path) -> None:
     named = [line.rpartition(" ")[2] for line in lines]
     assert named[0] != named[1] == named[2] == named[3] == named[4]
     assert "CommitMissing" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a local storage needs flock")
+def test_a_replacement_that_the_database_refuses_is_settled_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deferred foreign key does so while the connection still holds its lock; the new file is gone."""
+    connect = sqlite3.connect
+
+    def connect_and_check(*names: Any, **options: Any) -> sqlite3.Connection:  # noqa: ANN401
+        connection: sqlite3.Connection = connect(*names, **options)
+        connection.execute(FOREIGN_KEYS)
+        return connection
+
+    example = runpy.run_path(str(EXAMPLES / "replacement.py"))
+    application = example["Application"](tmp_path)
+    application.set_picture(example["picture"]("red"))
+    kept = list(application.uploads.storage.keys())
+    refuse_commits(tmp_path / "app.db", "users")
+    monkeypatch.setattr(sqlite3, "connect", connect_and_check)
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        application.set_picture(example["picture"]("green"))
+
+    assert list(application.uploads.storage.keys()) == application.used(kept) == kept
+    assert list(application.uploads.storage.marks()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a local storage needs flock")

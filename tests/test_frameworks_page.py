@@ -54,15 +54,17 @@ def scope(tmp_path: Path) -> dict[str, Any]:
     names = database(tmp_path)
 
     async def used(keys: list[str]) -> list[str | None]:
-        async with names["AsyncSession"]() as own:
+        async with names["async_engine"].connect() as connection:
             user = names["User"]
-            return list(await own.scalars(select(user.image_file).where(user.image_file.in_(keys))))
+            return list(await connection.scalars(select(user.image_file).where(user.image_file.in_(keys))))
 
     uploads = AsyncUploads(MemoryStorage(), references=used)
     banner = replace(AVATAR, max_bytes=10 * MB)
     return {
         **names,
         "__name__": __name__,
+        "engine": names["async_engine"],
+        "sync_engine": names["engine"],
         "Session": names["AsyncSession"],
         "uploads": uploads,
         "current_user": current_user,
@@ -155,7 +157,7 @@ def test_fastapi_asks_who_it_is_before_the_body(of_fastapi: dict[str, Any]) -> N
 
     assert [answer.status_code for answer in asyncio.run(visit())] == [401, 200, 200, 422, 415]
     assert taken == 0
-    with of_fastapi["engine"].connect() as connection:
+    with of_fastapi["sync_engine"].connect() as connection:
         assert connection.scalars(select(of_fastapi["User"].image_file)).all() == list(
             of_fastapi["uploads"].storage.keys()
         )
@@ -230,7 +232,8 @@ def test_the_first_page_shows_fastapi(scope: dict[str, Any]) -> None:
 def test_the_first_page_shows_flask(scope: dict[str, Any], tmp_path: Path) -> None:
     """A picture is replaced twice, and one file is left."""
     (tmp_path / "flask").mkdir()
-    scope |= {**database(tmp_path / "flask"), "current_user": lambda: 1}
+    names = database(tmp_path / "flask")
+    scope |= {**names, "sync_engine": names["engine"], "current_user": lambda: 1}
     exec(compile(files("index.md")["app.py"], "app.py", "exec"), scope)  # noqa: S102
 
     for _ in range(2):
@@ -244,5 +247,5 @@ def test_the_first_page_shows_flask(scope: dict[str, Any], tmp_path: Path) -> No
 
 def one_is_left(scope: dict[str, Any]) -> None:
     """See that the one file is the one that the row names."""
-    with scope["engine"].connect() as connection:
+    with scope["sync_engine"].connect() as connection:
         assert connection.scalars(select(scope["User"].image_file)).all() == list(scope["uploads"].storage.keys())

@@ -61,25 +61,22 @@ class User(Base):
 
 
 engine = create_async_engine(DATABASE_URL)
-Session = async_sessionmaker(engine, expire_on_commit=False)
+locking = engine.execution_options()  # the same database, by the same connections
+Session = async_sessionmaker(locking, expire_on_commit=False)
 
-if engine.dialect.name == "sqlite":
-    # SQLite ignores FOR UPDATE; a transaction that begins at once is its lock.
-    @event.listens_for(engine.sync_engine, "connect")
-    def no_implicit_begin(connection: Any, _: object) -> None:  # noqa: ANN401 - SQLAlchemy's
-        """Leave the beginning to us."""
-        connection.isolation_level = None
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin_immediate(connection: Any) -> None:  # noqa: ANN401
-        """Take the lock."""
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+if engine.dialect.name == "sqlite":  # which ignores FOR UPDATE; a transaction that begins at once is its lock
+    event.listen(locking.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(engine.sync_engine, "reset", lambda connection, *_: connection.rollback())  # also if COMMIT has failed
 
 
-async def used(keys: Collection[str]) -> Collection[str]:
-    """Return those keys that committed rows name: what safeupload asks before it removes a file."""
-    async with Session() as session:
-        return [key for key in await session.scalars(select(User.image_file).where(User.image_file.in_(keys))) if key]
+async def used(keys: Collection[str]) -> Collection[str | None]:
+    """
+    Return those keys that committed rows name: what safeupload asks before it removes a file.
+
+    By the engine that takes no lock: a session may still hold it, after a COMMIT that was refused for instance.
+    """
+    async with engine.connect() as connection:
+        return (await connection.scalars(select(User.image_file).where(User.image_file.in_(keys)))).all()
 
 
 async def locked(session: AsyncSession, user_id: int) -> User:

@@ -9,6 +9,9 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from fakes import FOREIGN_KEYS, refuse_commits
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
 
 from safeupload.testing import ConnectionLost, check_endpoint_async, losing_reply, picture
 
@@ -242,6 +245,19 @@ async def test_the_interface_is_described(client: httpx2.AsyncClient) -> None:
     """The form is in the documentation, though it is read by hand."""
     operation = (await client.get("/openapi.json")).json()["paths"]["/users/{user_id}/picture"]["patch"]
     assert "multipart/form-data" in operation["requestBody"]["content"]
+
+
+async def test_a_commit_that_the_database_refuses_is_settled_at_once(
+    ada: User, module: ModuleType, tmp_path: Path
+) -> None:
+    """A deferred foreign key does so while the session still holds its lock; the new file is gone."""
+    event.listen(module.engine.sync_engine, "connect", lambda connection, _: connection.execute(FOREIGN_KEYS))
+    await module.engine.dispose()
+    refuse_commits(tmp_path / "app.db", "users")
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+        await ada.put(RED)
+    assert (await ada.shown())["picture"] == ada.picture
+    assert files(module) == [ada.picture]
 
 
 async def test_a_lost_reply_loses_no_picture(ada: User, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

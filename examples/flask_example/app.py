@@ -21,8 +21,8 @@ from typing import Any
 
 from flask import Flask, Response, abort, jsonify, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import String, create_engine, event, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import String, create_engine, event, orm, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -57,27 +57,25 @@ class User(Base):
 
 
 engine = create_engine(DATABASE_URL)
+locking = engine.execution_options()  # the same database, by the same connections
+Session = sessionmaker(locking, expire_on_commit=False)
 
-if engine.dialect.name == "sqlite":
-    # SQLite ignores FOR UPDATE; a transaction that begins at once is its lock.
-    @event.listens_for(engine, "connect")
-    def no_implicit_begin(connection: Any, _: object) -> None:  # noqa: ANN401 - SQLAlchemy's
-        """Leave the beginning to us."""
-        connection.isolation_level = None
-
-    @event.listens_for(engine, "begin")
-    def begin_immediate(connection: Any) -> None:  # noqa: ANN401
-        """Take the lock."""
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+if engine.dialect.name == "sqlite":  # which ignores FOR UPDATE; a transaction that begins at once is its lock
+    event.listen(locking, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(engine, "reset", lambda connection, *_: connection.rollback())  # also if COMMIT has failed
 
 
-def used(keys: Collection[str]) -> Collection[str]:
-    """Return those keys that committed rows name: what safeupload asks before it removes a file."""
-    with Session(engine) as session:
-        return [key for key in session.scalars(select(User.image_file).where(User.image_file.in_(keys))) if key]
+def used(keys: Collection[str]) -> Collection[str | None]:
+    """
+    Return those keys that committed rows name: what safeupload asks before it removes a file.
+
+    By the engine that takes no lock: a session may still hold it, after a COMMIT that was refused for instance.
+    """
+    with engine.connect() as connection:
+        return connection.scalars(select(User.image_file).where(User.image_file.in_(keys))).all()
 
 
-def locked(session: Session, user_id: int) -> User:
+def locked(session: orm.Session, user_id: int) -> User:
     """Return the user for a change; two changes of one user wait for each other."""
     user = session.get(User, user_id, with_for_update=True, populate_existing=True)
     return user or abort(404, "There is no such user.")
@@ -146,7 +144,7 @@ def owner_only(view: Callable[[int], ResponseReturnValue]) -> Callable[[int], Re
     @wraps(view)
     def checked(user_id: int) -> ResponseReturnValue:
         token = request.authorization.token if request.authorization else None
-        with Session(engine) as session:
+        with Session() as session:
             found = session.scalar(select(User.id).where(User.token_hash == digest(token or "")))
         if found is None:
             abort(problem({"title": "A valid token is needed.", "status": 401}, {"WWW-Authenticate": "Bearer"}))
@@ -175,7 +173,7 @@ def create_user() -> tuple[dict[str, Any], int]:
     """Create a user, with a picture or without one."""
     token = secrets.token_urlsafe()
     user = User(name=valid_name(request.form.get("name")), token_hash=digest(token))
-    with Session(engine, expire_on_commit=False) as session, uploads.transaction() as tx:
+    with Session() as session, uploads.transaction() as tx:
         user.image_file = tx.save(received("picture")) if "picture" in request.files else None
         session.add(user)
         tx.commit(session.commit)
@@ -185,7 +183,7 @@ def create_user() -> tuple[dict[str, Any], int]:
 @app.get("/users/<int:user_id>")
 def show_user(user_id: int) -> dict[str, Any]:
     """Show a user."""
-    with Session(engine) as session:
+    with Session() as session:
         return profile(session.get(User, user_id) or abort(404, "There is no such user."))
 
 
@@ -196,7 +194,7 @@ def change_user(user_id: int) -> dict[str, Any]:
     change = request.get_json()
     if not isinstance(change, dict) or change.keys() != {"name"}:
         abort(422, 'An object with a "name", and nothing else, is expected here.')
-    with Session(engine, expire_on_commit=False) as session:
+    with Session() as session:
         user = locked(session, user_id)
         user.name = valid_name(change["name"])
         session.commit()
@@ -207,7 +205,7 @@ def change_user(user_id: int) -> dict[str, Any]:
 @owner_only
 def change_picture(user_id: int) -> dict[str, Any]:
     """Put a picture in the place of the one that was there."""
-    with Session(engine, expire_on_commit=False) as session, uploads.replace(received("file")) as new:
+    with Session() as session, uploads.replace(received("file")) as new:
         user = locked(session, user_id)
         user.image_file = new.replacing(user.image_file)
         new.commit(session.commit)
@@ -218,7 +216,7 @@ def change_picture(user_id: int) -> dict[str, Any]:
 @owner_only
 def delete_picture(user_id: int) -> tuple[str, int]:
     """Remove the picture."""
-    with Session(engine) as session, uploads.transaction() as tx:
+    with Session() as session, uploads.transaction() as tx:
         user = locked(session, user_id)
         tx.release(user.image_file)
         user.image_file = None
@@ -230,7 +228,7 @@ def delete_picture(user_id: int) -> tuple[str, int]:
 @owner_only
 def delete_user(user_id: int) -> tuple[str, int]:
     """Remove the user, and the picture."""
-    with Session(engine) as session, uploads.transaction() as tx:
+    with Session() as session, uploads.transaction() as tx:
         user = locked(session, user_id)
         tx.release(user.image_file)
         session.delete(user)

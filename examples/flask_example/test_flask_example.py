@@ -11,7 +11,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from fakes import FOREIGN_KEYS, refuse_commits
 from flask.testing import FlaskClient
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
@@ -299,10 +302,20 @@ def test_a_failing_storage_is_a_server_error(
     assert files(module) == [ada.picture]
 
 
+def test_a_commit_that_the_database_refuses_is_settled_at_once(ada: User, module: ModuleType, tmp_path: Path) -> None:
+    """A deferred foreign key does so while the session still holds its lock; the new file is gone."""
+    event.listen(module.engine, "connect", lambda connection, _: connection.execute(FOREIGN_KEYS))
+    module.engine.dispose()
+    refuse_commits(tmp_path / "app.db", "users")
+    check_problem(ada.put(RED), 500)
+    assert ada.shown()["picture"] == ada.picture
+    assert files(module) == [ada.picture]
+
+
 def test_a_lost_reply_loses_no_picture(ada: User, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody knows whether the picture was changed, so both are kept until that can be asked."""
     with monkeypatch.context() as patch:
-        patch.setattr(module.Session, "commit", losing_reply(module.Session.commit))
+        patch.setattr(Session, "commit", losing_reply(Session.commit))
         check_problem(ada.put(RED), 500)
     shown = ada.shown()["picture"]
     assert shown != ada.picture

@@ -18,11 +18,12 @@ from safeupload.storage import LocalStorage
 MEDIA = Path(os.environ.get("MEDIA", "var"))
 
 engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///var/app.db"))
-Session = async_sessionmaker(engine, expire_on_commit=False)
+locking = engine.execution_options()  # the same database, by the same connections
+Session = async_sessionmaker(locking, expire_on_commit=False)
 
 if engine.dialect.name == "sqlite":  # which has no lock for a row: let a transaction begin with that of the database
-    event.listen(engine.sync_engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
-    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(locking.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(engine.sync_engine, "reset", lambda connection, *_: connection.rollback())  # also if COMMIT has failed
 
 
 class Base(DeclarativeBase):
@@ -38,10 +39,10 @@ class User(Base):
     image_file: Mapped[str | None] = mapped_column(String(64), unique=True)
 
 
-async def used(keys: Collection[str]) -> Collection[str]:
+async def used(keys: Collection[str]) -> Collection[str | None]:
     """Return those keys that committed rows name."""
-    async with Session() as session:
-        return [key for key in await session.scalars(select(User.image_file).where(User.image_file.in_(keys))) if key]
+    async with engine.connect() as connection:
+        return (await connection.scalars(select(User.image_file).where(User.image_file.in_(keys)))).all()
 
 
 uploads = safeupload.AsyncUploads(LocalStorage(MEDIA / "pictures"), references=used)

@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
+from fakes import FOREIGN_KEYS, refuse_commits
 from fastapi import UploadFile
 from fastapi.testclient import TestClient
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from tutorial.running import HERE, LAST, Run, Running, around, blocks, middle, picture, settings
 
@@ -33,6 +35,21 @@ def test_what_the_database_refuses_leaves_no_file_from_step_3_on(run: Run, step:
 
         assert app.named() is None
         assert len(app.files()) == (1 if step < 3 else 0)
+
+
+@pytest.mark.parametrize("step", [3, LAST])
+def test_a_commit_that_the_database_refuses_is_settled_at_once_from_step_3_on(run: Run, step: int) -> None:
+    """A deferred foreign key does so while the session still holds its lock; the new file is gone."""
+    with run(step) as app:
+        old = app.put(picture("red")).json()["picture"]
+        engine = app.module.engine
+        event.listen(engine.sync_engine, "connect", lambda connection, _: connection.execute(FOREIGN_KEYS))
+        assert app.client.portal is not None
+        app.client.portal.call(engine.dispose)
+        refuse_commits(app.folder / "app.db", "users")
+        assert app.put(picture("blue")).status_code == 500
+
+        assert app.files() == [app.named()] == [old]
 
 
 @pytest.mark.parametrize("step", [0, 2])

@@ -10,14 +10,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import recipes
+from fakes import refuse_commits
 from sqlalchemy.exc import OperationalError
 
 from safeupload import Replacement
+
 
 def check(application: recipes.Application, released: list[str], replaces: int) -> None:
     """Check that each old file was removed once, and exactly the last new one is there."""
@@ -27,11 +30,21 @@ def check(application: recipes.Application, released: list[str], replaces: int) 
 
 
 @pytest.fixture
-def application(tmp_path: Path) -> recipes.Application:
+def application(tmp_path: Path) -> Iterator[recipes.Application]:
     """Give an application with one user."""
     application = recipes.Application(tmp_path)
     application.set_up()
-    return application
+    yield application
+    application.engine.dispose()
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[recipes.Application]:
+    """Give one that waits for locks no longer than 0.2 seconds."""
+    application = recipes.Application(tmp_path, timeout=0.2)
+    application.set_up()
+    yield application
+    application.engine.dispose()
 
 
 def by_threads(application: recipes.Application, recipe: str, replaces: int) -> None:
@@ -91,14 +104,14 @@ def test_the_wrong_way_leaks(application: recipes.Application) -> None:
     sys.stdout.write(f"of {8 * replaces}: {files - 1} left over, {told} told, {leaked} for a sweep\n")
 
 
-def give_up(new: Replacement, commit: object) -> None:  # noqa: ARG001 - stands for `Replacement.commit`
+def give_up(new: Replacement, commit: object) -> None:
     """Abort where the recipe commits: in the middle of its transaction."""
     new.abort()
 
 
-def refused(application: recipes.Application, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def refused(application: recipes.Application, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace a picture, and let a deferred foreign key refuse the COMMIT; the transaction is open after that."""
-    application.refuse()
+    refuse_commits(application.path, "users", "versioned")
     with pytest.raises(Exception, match="FOREIGN KEY constraint failed"):
         recipes.RECIPES[recipe](application, lambda: None)
 
@@ -130,15 +143,16 @@ def test_what_does_not_happen_is_settled_at_once(
     assert time.perf_counter() - started < recipes.TIMEOUT / 10
     assert list(application.storage.keys()) == application.named() == [old]
     assert list(application.storage.marks()) == []
+    with application.session() as session:  # which gets the lock
+        assert session.get_one(recipes.User, 1).image_file in {None, old}
 
 
 @ENDS
 def test_a_question_that_takes_the_lock_waits_for_its_own_transaction(
-    tmp_path: Path, end: End, monkeypatch: pytest.MonkeyPatch
+    impatient: recipes.Application, end: End, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wrong way: it waits in vain, and all stays in doubt, until `recover` asks again."""
-    application = recipes.Application(tmp_path, timeout=0.2)
-    application.set_up()
+    application = impatient
     application.uploads = application.asking(application.used_locking)
     if end is given_up:
         with pytest.raises(OperationalError, match="database is locked"):
@@ -150,3 +164,18 @@ def test_a_question_that_takes_the_lock_waits_for_its_own_transaction(
     assert len(list(application.storage.keys())) == 1
     application.uploads.recover(min_age=0)
     assert list(application.storage.keys()) == application.named() == []
+
+
+def test_what_was_never_committed_is_not_read(impatient: recipes.Application) -> None:
+    """A reader keeps a COMMIT from its lock, which leaves the transaction open; nobody asks by its connection."""
+    recipes.sqlalchemy_immediate(impatient, lambda: None)
+    (old,) = impatient.storage.keys()
+    with closing(impatient.connect()) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM users").fetchall()
+        with pytest.raises(OperationalError, match="database is locked"):
+            recipes.sqlalchemy_immediate(impatient, lambda: None)
+    assert impatient.told[-1].name == "in_doubt"
+    impatient.uploads.recover(min_age=0)
+
+    assert list(impatient.storage.keys()) == impatient.named() == [old]

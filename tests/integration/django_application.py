@@ -114,14 +114,27 @@ class User(models.Model):  # type: ignore[misc]  # noqa: DJ008
         app_label = "accounts"
 
 
+class Friend(models.Model):  # type: ignore[misc]  # noqa: DJ008
+    """A row that needs a user, which the database looks at when it commits."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE)
+
+    class Meta:
+        """Of the same."""
+
+        app_label = "accounts"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def tables() -> Generator[None]:
-    """Make the table in every database."""
+    """Make the tables in every database."""
     for alias in connections:
         with connections[alias].schema_editor() as editor:
-            if User._meta.db_table in connections[alias].introspection.table_names():
-                editor.delete_model(User)
-            editor.create_model(User)
+            for model in (Friend, User):
+                if model._meta.db_table in connections[alias].introspection.table_names():
+                    editor.delete_model(model)
+            for model in (User, Friend):
+                editor.create_model(model)
     assert connection.vendor == ("postgresql" if DSN else "sqlite")
     yield
     connections.close_all()
@@ -202,6 +215,18 @@ def test_an_error_in_the_block(world: World, error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
         world.change(raising(error))
     assert caught.value is error
+    world.check("aborted")
+    assert world.named() == before
+
+
+def test_a_commit_that_the_database_refuses(world: World) -> None:
+    """A deferred foreign key does so, and Django has given back its lock when it is asked; the new file goes."""
+    if world.using == "default":
+        world.uploads = Uploads(world.storage, references=safeupload.django.references("accounts.User.image_file"))
+    orphan = Friend(user_id=-1)
+    before = world.named()
+    with pytest.raises(IntegrityError):
+        world.change(lambda: orphan.save(using=world.using))
     world.check("aborted")
     assert world.named() == before
 

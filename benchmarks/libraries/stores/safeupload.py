@@ -38,8 +38,8 @@ class _Store(SqlalchemyStore):
         self.uploads = safeupload.Uploads(LocalStorage(self.media), references=self._used)
 
     def _used(self, keys: Iterable[str]) -> Iterable[str]:
-        with self.sessions() as session:
-            return list(session.scalars(select(self.person.picture).where(self.person.picture.in_(keys))))
+        with self.engine.connect() as connection:
+            return connection.scalars(select(self.person.picture).where(self.person.picture.in_(keys))).all()
 
     def column(self) -> Any:  # noqa: ANN401
         return String(64)

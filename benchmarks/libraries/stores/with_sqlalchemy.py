@@ -15,19 +15,16 @@ from libraries.faults import FaultyConnection
 from libraries.stores import DATABASE, MEDIA
 
 
-def engine(folder: Path, *, locked: bool) -> Engine:
-    """Return an engine, with the two events of SQLAlchemy's documentation that make savepoints work in SQLite."""
-    made = create_engine(f"sqlite:///{folder / DATABASE}", connect_args={"factory": FaultyConnection, "timeout": 30})
-    if locked:
+def engine(folder: Path) -> Engine:
+    """Return an engine."""
+    return create_engine(f"sqlite:///{folder / DATABASE}", connect_args={"factory": FaultyConnection, "timeout": 30})
 
-        @event.listens_for(made, "connect")
-        def no_implicit_begin(connection: Any, _record: object) -> None:  # noqa: ANN401
-            connection.isolation_level = None
 
-        @event.listens_for(made, "begin")
-        def begin_immediate(connection: Any) -> None:  # noqa: ANN401
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
+def locking(plain: Engine) -> Engine:
+    """Return an engine of the same connections, whose transactions begin with the lock of the database."""
+    made = plain.execution_options()
+    event.listen(made, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(plain, "reset", lambda connection, *_: connection.rollback())
     return made
 
 
@@ -90,6 +87,7 @@ class SqlalchemyUnit:
 class SqlalchemyStore:
     """A store whose library works by itself once it is set up, by events or in the type of the column."""
 
+    engine: Engine
     sessions: Callable[[], Session]
     person: type[Any]
 
@@ -97,10 +95,10 @@ class SqlalchemyStore:
         """Open the database and make the table."""
         self.media = folder / MEDIA
         self.media.mkdir(exist_ok=True)
-        made = engine(folder, locked=locked)
+        self.engine = engine(folder)
         self.person = model(self.column())
-        self.person.metadata.create_all(made)
-        self.sessions = self.maker(made)
+        self.person.metadata.create_all(self.engine)
+        self.sessions = self.maker(locking(self.engine) if locked else self.engine)
 
     def column(self) -> Any:  # noqa: ANN401
         """Return the type of the column."""
