@@ -149,6 +149,7 @@ def test_every_block_runs(page: Path, tmp_path: Path) -> None:
             body, kind = view()
         assert body == safeupload.normalize(scope["data"]).data
         assert set(kind.values()) == {"image/jpeg"}
+    scope["engine"].dispose()  # a page may have made one
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
