@@ -56,8 +56,8 @@ _WINDOW: Final = 1 << 18
 
 # A single-scan file is given no EOI, since libjpeg pads what is missing before an EOI with grey and only warns; without
 # one it asks for more and Pillow reports the truncation. Its bit buffer looks 64 bits ahead, so that many must follow:
-# one bits, since no Huffman code consists of ones alone. A decoder takes what is no code for a zero and goes on, 17 bits
-# each, so these pass for the end of a picture of which some bytes of the last MCU are missing, and for no more of it.
+# one bits, since no Huffman code consists of ones alone. A decoder takes what is no code for a zero and goes on, 17
+# bits each, so these pass for the end of a picture of which some bytes of the last MCU are missing, and no more of it.
 NO_END: Final = b"\xff\x00" * 8
 
 _JFIF: Final = b"\xff\xe0\x00\x10JFIF\0\x01\x01\x00\x00\x01\x00\x01\x00\x00"
