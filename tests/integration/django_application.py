@@ -8,8 +8,11 @@ first.
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
+import time
 from collections.abc import Generator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +356,20 @@ def test_references_are_not_asked_inside_a_transaction(tmp_path: Path) -> None:
     used = safeupload.django.references("accounts.User.image_file")
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
         used(["a"])
+
+
+def test_references_wait_for_nobody(tmp_path: Path) -> None:
+    """They read while somebody else writes, where a transaction would begin with the lock of the whole database."""
+    World(tmp_path)
+    User._base_manager.create(image_file="a")
+    used = safeupload.django.references("accounts.User.image_file")
+    with ExitStack() as others:
+        if not DSN:
+            writer = others.enter_context(closing(sqlite3.connect(connection.settings_dict["NAME"])))
+            writer.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        assert used(["a", "b"]) == ["a"]
+        assert time.monotonic() - started < 10  # of the 30 seconds that Django would wait
 
 
 @pytest.mark.parametrize("columns", [[], ["image_file"], ["User.image_file"], ["a.b.c.d"]])
