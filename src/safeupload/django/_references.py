@@ -48,7 +48,7 @@ def _outside_a_transaction(using: str) -> AbstractContextManager[object]:
     """
     Return a block that is refused inside a transaction, by Django itself, which makes an exception for its `TestCase`.
 
-    Outside there is nothing to begin: on SQLite a transaction may begin with a lock, which others hold while they write.
+    Outside there is nothing to begin: on SQLite that may take a lock, which others hold while they write.
     """
     if transaction.get_connection(using).in_atomic_block:
         block: AbstractContextManager[object] = transaction.atomic(using=using, durable=True)
