@@ -1,5 +1,6 @@
 """What the files of a release must hold, and must not."""
 
+import re
 import tarfile
 import tomllib
 import zipfile
@@ -7,10 +8,33 @@ from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
 
+from readme import alone
+
 EXTRAS = {"cli", "heif", "s3", "testing"}
 #: Folders of the repository that a packager or a curious user finds in the sdist.
-FOLDERS = {"benchmarks", "demo", "docs", "examples", "release", "requirements", "src", "tests", "typing_tests"}
-FILES = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "pyproject.toml", "run.py"}
+FOLDERS = {
+    ".ci",
+    ".github",
+    "benchmarks",
+    "demo",
+    "docs",
+    "examples",
+    "release",
+    "requirements",
+    "src",
+    "tests",
+    "typing_tests",
+}
+FILES = {
+    ".pre-commit-config.yaml",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "SECURITY.md",
+    "pyproject.toml",
+    "run.py",
+}
 
 
 def of_wheel(root: Path, wheel: Path) -> Iterator[str]:
@@ -44,6 +68,7 @@ def of_metadata(metadata: bytes, readme: str, version: str) -> Iterator[str]:
     message = message_from_bytes(metadata)
     wanted = {"Name": "safeupload", "Version": version, "License-Expression": "MIT", "Requires-Python": ">=3.11"}
     wanted["Description-Content-Type"] = "text/markdown"
+    wanted["Metadata-Version"] = "2.4"  # tools that upload refuse what is newer than they are
     for name, value in wanted.items():
         if message[name] != value:
             yield f"the metadata have {name}: {message[name]}, not {value}"
@@ -51,8 +76,12 @@ def of_metadata(metadata: bytes, readme: str, version: str) -> Iterator[str]:
     if extras != EXTRAS:
         yield f"the extras are {', '.join(sorted(extras))}"
     payload = message.get_payload(decode=True)
-    if not isinstance(payload, bytes) or payload.decode("utf-8").strip() != readme.strip():
+    description = payload.decode("utf-8") if isinstance(payload, bytes) else ""
+    if description.strip() != alone(readme).strip():
         yield "the description is not the README"
+    for target in re.findall(r"\]\(([^)]*)\)", description):
+        if not target.startswith("https://"):
+            yield f"the description has a link to {target}, which leads nowhere"
 
 
 def of_sdist(root: Path, sdist: Path) -> Iterator[str]:

@@ -71,8 +71,10 @@ def test_a_wheel_that_is_right(root: Path, tmp_path: Path) -> None:
         ({f"{INFO}/METADATA": METADATA.replace("Version: 1.0", "Version: 1.1")}, "Version: 1.1, not 1.0"),
         ({f"{INFO}/METADATA": METADATA.replace("Provides-Extra: s3\n", "")}, "the extras are cli, heif, testing"),
         ({f"{INFO}/METADATA": METADATA.replace("README", "page")}, "the description is not the README"),
+        ({f"{INFO}/METADATA": METADATA + "[A](docs/a.md)"}, "a link to docs/a.md, which leads nowhere"),
+        ({f"{INFO}/METADATA": METADATA.replace("2.4", "2.5")}, "Metadata-Version: 2.5, not 2.4"),
     ],
-    ids=["no py.typed", "no module", "tests", "license", "version", "extra", "readme"],
+    ids=["no py.typed", "no module", "tests", "license", "version", "extra", "readme", "link", "metadata"],
 )
 def test_a_wheel_that_is_wrong(root: Path, tmp_path: Path, changes: dict[str, str | None], said: str) -> None:
     """What is wrong with it is said."""

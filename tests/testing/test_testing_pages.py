@@ -7,7 +7,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import flask
@@ -103,7 +102,7 @@ def test_the_bucket_of_the_page_keeps_the_contract(tmp_path: Path) -> None:
     assert "13 passed" in run(STORAGE, tmp_path)
 
 
-def test_the_other_clients_of_the_page_work() -> None:
+def test_the_other_clients_of_the_page_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each `send` of a tab uploads what it is given, and the checker is content."""
     flask_tab, django_tab, server_tab = others(TESTING)
     application = flask.Flask("page")
@@ -116,7 +115,7 @@ def test_the_other_clients_of_the_page_work() -> None:
             return "", error.status
         return "", 204
 
-    scope: dict[str, Any] = {"io": io, "client": application.test_client()}
+    scope: dict[str, Any] = {"client": application.test_client()}
     exec(flask_tab, scope)  # noqa: S102 - to run it is the point
     check_endpoint(scope["send"])
 
@@ -134,8 +133,8 @@ def test_the_other_clients_of_the_page_work() -> None:
         sent.append((url, arguments))
         return 204
 
-    httpx = SimpleNamespace(put=put)
-    scope = {"httpx": httpx, "headers": {}}
+    monkeypatch.setattr("httpx.put", put)
+    scope = {"headers": {}}
     exec(server_tab, scope)  # noqa: S102
     assert scope["send"]("a.jpg", b"data", "image/jpeg") == 204
     file = {"file": ("a.jpg", b"data", "image/jpeg")}

@@ -96,10 +96,12 @@ def picture(
     )
     turned = "" if orientation == 1 else f", orientation {orientation}"
     about = f"{made.about}, {size[0]} x {size[1]} pixels{turned}"
-    return Sample(name=kind, make=partial(_make, made, (width, height), colour, orientation), about=about, info=info)
+    return Sample(name=kind, make=partial(_make, kind, (width, height), colour, orientation), about=about, info=info)
 
 
-def _make(kind: Kind, shown: tuple[int, int], colour: str, orientation: int) -> bytes:
+def _make(name: str, shown: tuple[int, int], colour: str, orientation: int) -> bytes:
+    """Return the file. By name: that can be sent to another process, and the functions that write cannot."""
+    kind = KINDS[name]
     image = _drawn(shown, ImageColor.getrgb(colour)[:3], see_through=kind.has_alpha)
     exif = b""
     if orientation != 1:

@@ -9,7 +9,7 @@ from functools import cached_property
 from safeupload._image import ImageInfo
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Sample:
     """
     One file to try.

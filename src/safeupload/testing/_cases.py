@@ -9,8 +9,8 @@ from typing import Final
 
 from safeupload._image import validate
 from safeupload._samples.catalogue import BENIGN, HOSTILE
-from safeupload._samples.kinds import picture
-from safeupload.errors import InvalidArgument, Rejected
+from safeupload._samples.sample import Sample
+from safeupload.errors import InvalidArgument, Rejected, TooLarge
 from safeupload.policy import AVATAR, Policy
 
 __all__ = ["SUCCESS", "EndpointCase", "endpoint_cases", "status_of"]
@@ -36,7 +36,7 @@ _LIES: Final = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class EndpointCase:
     """
     One upload, and the answer that it has to get.
@@ -89,7 +89,11 @@ class EndpointCase:
     def _statuses(self) -> Collection[int]:
         if self.refusal is None:
             return self.accepted
-        return [self.refusal.status] if self.refused is None else self.refused
+        if self.refused is None:
+            return [self.refusal.status]
+        if isinstance(self.refusal, TooLarge):  # which may be said at the edge, before there is a form to show again
+            return [*self.refused, self.refusal.status]
+        return self.refused
 
     def is_right(self, status: int) -> bool:
         """Tell whether that is a right answer; one of the server's errors never is."""
@@ -124,12 +128,15 @@ def endpoint_cases(
             larger, are left out.
         accepted: the statuses for a picture that is taken: 2xx; a form that redirects has {302}.
         refused: the statuses for any refusal; None for that of each error (413, 415, 422); a form that is shown again
-            has {200}.
+            has {200}. Besides, 413 is right for what is too large, since the limit may be at the edge.
 
     Raises:
-        InvalidArgument: a status of 500 or above is called right.
+        InvalidArgument: a status of 500 or above is called right, or one for taking and refusing alike.
 
     """
+    for status in refused or ():
+        if status in accepted:
+            raise InvalidArgument(f"accepted and refused: {status} cannot tell the one from the other")
     for status in (*accepted, *(refused or ())):
         if status >= _SERVER_ERROR:
             raise InvalidArgument(f"accepted and refused: {status} is an error of the server's, never a right answer")
@@ -158,15 +165,17 @@ def endpoint_cases(
             )
         )
     if policy.max_bytes <= _LARGEST:
-        for name, more in (("as-large-as-allowed.jpg", 0), ("too-large.jpg", 1), ("far-too-large.jpg", 1 << 20)):
+        plain_format, plain = _plain(policy)
+        extension = plain.name.rpartition(".")[2]
+        for name, more in (("as-large-as-allowed", 0), ("too-large", 1), ("far-too-large", 1 << 20)):
             size = policy.max_bytes + more
             cases.append(
                 make_case(
-                    name=name,
-                    about=f"{size:,} bytes, a JPEG and zeros behind it",
-                    filename=name,
-                    content_type="image/jpeg",
-                    make=partial(_padded, size),
+                    name=f"{name}.{extension}",
+                    about=f"{size:,} bytes, a {plain_format} and zeros behind it",
+                    filename=f"{name}.{extension}",
+                    content_type=_media_type(plain.name),
+                    make=partial(_padded, plain.name, size),
                 )
             )
     return cases
@@ -180,8 +189,15 @@ def status_of(answer: object) -> int:
     raise InvalidArgument(f"expected a status, or a response that has one, got a {type(answer).__name__}")
 
 
-def _padded(size: int) -> bytes:
-    return picture().data.ljust(size, b"\0")[:size]
+def _plain(policy: Policy) -> tuple[str, Sample]:
+    """Return a picture that is taken with zeros behind it, and its format, which the policy has if there is one."""
+    names = {"JPEG": "baseline.jpg", "PNG": "rgb.png", "GIF": "still.gif"}
+    chosen = next((each for each in names if each in policy.formats), "JPEG")
+    return chosen, BENIGN[names[chosen]]
+
+
+def _padded(name: str, size: int) -> bytes:
+    return BENIGN[name].data.ljust(size, b"\0")[:size]
 
 
 def _media_type(name: str) -> str:

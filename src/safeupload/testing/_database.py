@@ -7,6 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
+from safeupload._drive import is_async_callable
 from safeupload.errors import InvalidArgument
 
 __all__ = ["CommitOutcome", "CommitRefused", "ConnectionLost", "Database", "Session", "losing_reply"]
@@ -183,15 +184,19 @@ def losing_reply(commit: Callable[..., Any], error: BaseException | None = None)
     """
     lost = error or ConnectionLost("the reply to COMMIT was lost")
 
-    def losing(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - the commit's own
+    async def losing_async(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - the commit's own
+        await commit(*args, **named)
+        raise lost.with_traceback(None)  # or that of the last time grows
+
+    def losing(*args: Any, **named: Any) -> Any:  # noqa: ANN401
         result = commit(*args, **named)
         if inspect.isawaitable(result):
             return _lost_after(result, lost)
-        raise lost
+        raise lost.with_traceback(None)
 
-    return losing
+    return losing_async if is_async_callable(commit) else losing
 
 
 async def _lost_after(committed: Awaitable[object], lost: BaseException) -> None:
     await committed
-    raise lost
+    raise lost.with_traceback(None)

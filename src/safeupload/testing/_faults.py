@@ -47,7 +47,7 @@ class FaultyStorage:
 
         storage = FaultyStorage(MemoryStorage())
         storage.fail("save")                                   # the next one fails, and nothing is stored
-        storage.fail("save", after=True)                       # ... or it is, and nobody is told
+        storage.fail("save", after=True)                       # in the one after that it is, and nobody is told
         storage.fail("read", nth=2, error=TimeoutError())      # the second one from now on
         storage.slow("settle", seconds=3)
 
@@ -80,7 +80,7 @@ class FaultyStorage:
         error: BaseException | None = None,
     ) -> None:
         """
-        Let a call fail.
+        Let a call fail; said twice for the same one, the second is for the one after it.
 
         Args:
             call: which: "save" (a new file), "settle" (files that go, and marks), "record" (the mark of an old file),
@@ -203,6 +203,8 @@ class FaultyStorage:
                 if plan.skip:
                     plan.skip -= 1
                     continue
+                if plan.error is not None and any(other.error is not None for other in due):
+                    continue  # its turn is the next call: one call fails but once
                 due.append(plan)
                 plan.begun = True
                 plan.left -= 1

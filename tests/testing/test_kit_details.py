@@ -1,0 +1,123 @@
+"""What users of the kit would stumble over: faults that are lost, alarms that are false, checks that let all pass."""
+
+import gc
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+import safeupload
+from safeupload import AVATAR, InvalidArgument, StorageError, Uploads
+from safeupload.storage import MemoryStorage
+from safeupload.testing import (
+    BENIGN,
+    HOSTILE,
+    Database,
+    EndpointCase,
+    FaultyStorage,
+    endpoint_cases,
+    losing_reply,
+    picture,
+)
+
+
+def named(cases: list[EndpointCase], name: str) -> EndpointCase:
+    """Return the case of that name."""
+    return next(case for case in cases if case.name == name)
+
+
+def test_a_form_may_be_refused_at_the_edge() -> None:
+    """What is too large is answered by the form, or with 413 before there is one; nothing else is."""
+    cases = endpoint_cases(accepted={302}, refused={200})
+
+    assert [named(cases, "far-too-large.jpg").is_right(status) for status in (200, 413, 302, 500)] == [
+        *(True, True),
+        *(False, False),
+    ]
+    assert not named(cases, "cut-rgb.png").is_right(413)
+
+
+def test_one_status_cannot_mean_both() -> None:
+    """An endpoint that answers 200 to whatever comes would pass."""
+    with pytest.raises(InvalidArgument, match="200"):
+        endpoint_cases(refused={200})
+
+
+def test_the_limit_is_tried_with_a_format_of_the_policy() -> None:
+    """A policy without JPEG has a picture that is as large as allowed as well."""
+    cases = endpoint_cases(replace(AVATAR, formats={"PNG"}, max_bytes=100_000))
+
+    assert named(cases, "as-large-as-allowed.png").refusal is None
+    assert len(named(cases, "as-large-as-allowed.png").data) == 100_000
+    assert isinstance(named(cases, "too-large.png").refusal, safeupload.TooLarge)
+
+
+def test_a_second_fault_is_for_the_next_call() -> None:
+    """Neither is lost: the first call fails before it takes effect, the second one afterwards, the third one not."""
+    storage = FaultyStorage(MemoryStorage())
+    storage.fail("save")
+    storage.fail("save", after=True)
+    stored = []
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            storage.new_mark().save(b"picture")
+        stored.append(len(list(storage.keys())))
+    assert storage.planned == []
+    storage.new_mark().save(b"picture")
+
+    assert [*stored, len(list(storage.keys()))] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("sample", [*BENIGN.values(), *HOSTILE.values()], ids=str)
+def test_samples_cross_processes(sample: safeupload.testing.Sample) -> None:
+    """A sample goes into a set, and to another process, where it makes the same bytes."""
+    assert len({sample, sample}) == 1
+    twin = pickle.loads(pickle.dumps(sample))
+    assert (twin.name, twin.info, twin.code) == (sample.name, sample.info, sample.code)
+    if len(sample.data) < 100_000:
+        assert twin.data == sample.data
+
+
+def test_cases_go_into_sets() -> None:
+    """So do cases, whatever statuses they have."""
+    cases = endpoint_cases(accepted={302})
+    assert len({*cases}) == len(cases)
+
+
+def _depth(error: BaseException) -> int:
+    """Return how many frames the traceback has."""
+
+    def frames() -> Iterator[object]:
+        trace = error.__traceback__
+        while trace is not None:
+            yield trace
+            trace = trace.tb_next
+
+    return len(list(frames()))
+
+
+def test_a_lost_reply_is_told_anew_each_time() -> None:
+    """The tracebacks of earlier calls are not in it."""
+    commit = losing_reply(lambda: None)
+    depths = set()
+    for _ in range(3):
+        with pytest.raises(safeupload.testing.ConnectionLost) as caught:
+            commit()
+        depths.add(_depth(caught.value))
+
+    assert len(depths) == 1
+
+
+def test_a_coroutine_in_the_wrong_class_leaves_no_warning() -> None:
+    """The mistake is told by an error, and not by a coroutine that nobody awaited."""
+
+    async def commit() -> None:
+        """Commit."""
+
+    database = Database({"ada": None})
+    uploads = Uploads(MemoryStorage(), references=database.references)
+    with pytest.raises(safeupload.AsyncCallable), uploads.replace(picture().data) as new:
+        new.replacing(None)
+        new.commit(losing_reply(commit))
+    gc.collect()
