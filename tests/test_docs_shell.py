@@ -85,7 +85,7 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
 def complaint(words: list[str]) -> str:
     """Return what is wrong with a command, nothing if it is fine."""
     name, *rest = words
-    if re.fullmatch(r"python(3(\.\d+)?)?", name):
+    if re.fullmatch(r"(\.venv/bin/)?python(3(\.\d+)?)?", name):
         return of_python(rest)
     if name == "pip":
         extras = {extra for word in rest for extra in re.findall(r"\.\[(.+)\]", word)}
@@ -153,7 +153,7 @@ def test_every_command_of_the_text_exists(page: Path) -> None:
 def test_a_mistake_in_the_text_is_found(tmp_path: Path) -> None:
     """A command that is not there, also where the line ends within it; what a block of code has is told by others."""
     page = tmp_path / "page.md"
-    page.write_text("The files of `python -m\nsafeupload samples`, `run.py tset`.\n\n```sh\npython -m safeupload x\n```\n")
+    page.write_text("The files of `python -m\nsafeupload samples`, `run.py tset`.\n\n```sh\nsfaeupload x\n```\n")
     found = [words for block in inline(page) for words in commands(block)]
 
     assert len([said for said in map(complaint, found) if said]) == len(found) == 2

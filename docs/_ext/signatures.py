@@ -2,7 +2,7 @@
 What autodoc reads, made ready for the reference.
 
 Signatures name aliases and the default policy, and those of exceptions what one is made of. A public name between
-backticks becomes a link wherever it stands. What would be shown as nonsense is a warning of Sphinx, and so ends the build.
+backticks becomes a link wherever it stands. What nobody wrote so is a warning of Sphinx, and so ends the build.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from safeupload._machine import Does, Happened, Step
 from safeupload._recovery import recover
 from safeupload._transaction import Core
 from safeupload.storage import MemoryStorage
-from safeupload.storage.memory import _MemoryMark
 
 
 class Storage(MemoryStorage):
@@ -28,9 +27,9 @@ class Storage(MemoryStorage):
     def __init__(self, late: Sized) -> None:
         super().__init__()
         self.late = late
-        self.seized: list[_MemoryMark] = []
+        self.seized: list[Mark] = []
 
-    def seize(self, name: MarkName, dated: float) -> _MemoryMark | None:
+    def seize(self, name: MarkName, dated: float) -> Mark | None:
         """Take hold of a mark."""
         mark = None if self.late else super().seize(name, dated)
         if mark is not None:
@@ -82,7 +81,7 @@ def test_p5_p7_hold_in_any_order_for_long(faults: float) -> None:
     assert steps > 120_000
 
 
-def _without_lock(self: Storage, name: MarkName, dated: float) -> _MemoryMark | None:
+def _without_lock(self: Storage, name: MarkName, dated: float) -> Mark | None:
     mark = self._marks.get(name.name)
     if mark is not None:
         mark.held = False
@@ -95,7 +94,7 @@ def _forgetful(self: MemoryStorage, remove: Iterable[Any], drop: Iterable[Any]) 
     return []
 
 
-def _unmarked(self: _MemoryMark, data: bytes, renditions: object) -> None:
+def _unmarked(self: Mark, data: bytes, renditions: object) -> None:
     self._files[self.name.key] = (data, 0)
 
 
@@ -133,7 +132,7 @@ MUTANTS: dict[str, tuple[object, str, object]] = {
     "a sweep takes no notice of marks": (_sweep, "_marked", lambda storage: set()),
     "a cleaner takes what others hold": (Storage, "seize", _without_lock),
     "marks go and files stay": (MemoryStorage, "settle", _forgetful),
-    "a new file has no mark": (_MemoryMark, "save", _unmarked),
+    "a new file has no mark": (Mark, "save", _unmarked),
 }
 
 
