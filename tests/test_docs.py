@@ -107,7 +107,8 @@ def names(folder: Path) -> dict[str, Any]:
 def test_what_is_taken_for_granted_is_listed(tmp_path: Path) -> None:
     """The page about installing has every name that these tests give to the blocks."""
     section = (ROOT / "docs/install.md").read_text().partition("## What the pages take")[2].partition("\n## ")[0]
-    listed = {name for cell in re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE) for name in re.findall(r"\w+", cell)}
+    cells = re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)
+    listed = {name for cell in cells for name in re.findall(r"\w+", cell)}
 
     assert set(names(tmp_path)) - {"store"} == listed - {"current_user"}
 

@@ -23,7 +23,7 @@ DATA = jpeg(640, 480)
 
 @pytest.fixture
 def scope(tmp_path: Path) -> dict[str, Any]:
-    """Run all blocks in their order; one about a framework is a module of its own, and finds its application as `app`."""
+    """Run all blocks in their order; one about a framework is a module of its own, whose `app` is an application."""
     scope = names(tmp_path)
     apps: dict[str, Any] = {"fastapi": fastapi.FastAPI(), "flask": flask.Flask("readme")}
     for block in blocks(ROOT / "README.md"):
@@ -37,9 +37,7 @@ def scope(tmp_path: Path) -> dict[str, Any]:
     return apps
 
 
-def test_fastapi_takes_pictures_and_refuses_the_rest(
-    scope: dict[str, Any], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_fastapi_takes_pictures_and_refuses_the_rest(scope: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     """The answer is the picture, or a problem document; only what is no fault of the upload is logged as an error."""
     app: fastapi.FastAPI = scope["fastapi"]
 
@@ -58,15 +56,13 @@ def test_fastapi_takes_pictures_and_refuses_the_rest(
 
     assert client.post("/full").status_code == 503
     (logged,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert "no space left on the device" in logged.exc_text
+    assert "no space left on the device" in (logged.exc_text or "")
 
 
 def test_flask_takes_pictures(scope: dict[str, Any]) -> None:
     """The answer is the picture."""
     form = httpx2.Request("POST", "http://test", files={"file": DATA})
-    answer = scope["flask"].test_client().post(
-        "/picture", data=form.read(), content_type=form.headers["Content-Type"]
-    )
+    answer = scope["flask"].test_client().post("/picture", data=form.read(), content_type=form.headers["Content-Type"])
 
     assert (answer.data, answer.mimetype) == (safeupload.normalize(DATA).data, "image/jpeg")
 

@@ -14,7 +14,8 @@ from safeupload._keys import MarkName
 from safeupload._machine import Does, Happened, Step
 from safeupload._recovery import recover
 from safeupload._transaction import Core
-from safeupload.storage import MemoryStorage
+from safeupload.storage import Mark, MemoryStorage
+from safeupload.storage.memory import _MemoryMark
 
 
 class Storage(MemoryStorage):
@@ -94,7 +95,7 @@ def _forgetful(self: MemoryStorage, remove: Iterable[Any], drop: Iterable[Any]) 
     return []
 
 
-def _unmarked(self: Mark, data: bytes, renditions: object) -> None:
+def _unmarked(self: _MemoryMark, data: bytes, renditions: object) -> None:
     self._files[self.name.key] = (data, 0)
 
 
@@ -132,7 +133,7 @@ MUTANTS: dict[str, tuple[object, str, object]] = {
     "a sweep takes no notice of marks": (_sweep, "_marked", lambda storage: set()),
     "a cleaner takes what others hold": (Storage, "seize", _without_lock),
     "marks go and files stay": (MemoryStorage, "settle", _forgetful),
-    "a new file has no mark": (Mark, "save", _unmarked),
+    "a new file has no mark": (_MemoryMark, "save", _unmarked),
 }
 
 
