@@ -129,20 +129,24 @@ def mine(page: Path) -> list[Block]:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if mine(page)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the page shows works, in the order of the page; a block that is a module can be imported by the next."""
-    scope = names(tmp_path)
+    """What the page shows works, in the order of the page; a block that is a module imports what it uses, and can be imported."""
+    granted = names(tmp_path)
+    scope = dict(granted)
     task = SimpleNamespace(task=lambda function, name: function, conf=SimpleNamespace())
     monkeypatch.setitem(sys.modules, "celery", module("celery", {"Celery": lambda name, broker: task}))
     for name in ("app", "app.main"):
         monkeypatch.setitem(sys.modules, name, module(name, {"uploads": scope["uploads"]}))
     for block in mine(page):
+        named = re.match(r"# (\w+)\.py\n", block.source)
+        around = dict(granted) if named else scope
         try:
-            exec(block.compiled(), scope)  # noqa: S102 - to run them is the point
+            exec(block.compiled(), around)  # noqa: S102 - to run them is the point
         except BaseException as error:
             error.add_note(f"in the block at {block}")
             raise
-        if named := re.match(r"# (\w+)\.py\n", block.source):
-            monkeypatch.setitem(sys.modules, named[1], module(named[1], scope))
+        if named:
+            monkeypatch.setitem(sys.modules, named[1], module(named[1], around))
+            scope |= around
     scope["engine"].dispose()  # a page may have made one
 
 
