@@ -113,6 +113,20 @@ def test_what_is_taken_for_granted_is_listed(tmp_path: Path) -> None:
     assert set(names(tmp_path)) - {"store"} == listed - {"current_user"}
 
 
+#: Pages that say for themselves what stands around their code.
+ALONE = {"docs/tutorial.md", "docs/how-to/django.md", "docs/how-to/storage.md", "docs/how-to/testing.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_is_taken_for_granted_is_said(page: Path) -> None:
+    """A page with blocks that use an application's names links to where these are explained."""
+    code = "".join(block.source for block in blocks(page) if block.language == "python")
+    used = re.search(r"\b(Session|async_session|engine|async_engine|media|user_id|current_user)\b", code)
+
+    if used and str(page.relative_to(ROOT)) not in ALONE:
+        assert "install.md#what-the-pages-take-for-granted" in page.read_text(), used[0]
+
+
 def module(name: str, scope: dict[str, Any]) -> ModuleType:
     """Return a module that has these names."""
     made = ModuleType(name)
