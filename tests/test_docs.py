@@ -143,7 +143,7 @@ def mine(page: Path) -> list[Block]:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if mine(page)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the page shows works, in the order of the page; a block that is a module imports what it uses, and can be imported."""
+    """What the page shows works, in the order of the page; a block that is a module imports what it uses."""
     granted = names(tmp_path)
     scope = dict(granted)
     task = SimpleNamespace(task=lambda function, name: function, conf=SimpleNamespace())
