@@ -101,7 +101,7 @@ def text(record: dict[str, Any]) -> str:
             "",
             "![Uploads a second by uploads at a time](performance/throughput.svg)",
             "",
-            "## Where",
+            "## Measured with",
             "",
             *(f"- {name}: {value}" for name, value in record["machine"].items()),
             "",

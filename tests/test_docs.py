@@ -11,26 +11,25 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from builders.pictures import jpeg
 from pages import PAGES, ROOT, Block, blocks
 from sqlalchemy import String, create_engine, event, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from sqlalchemy.pool import NullPool
-from starlette.datastructures import UploadFile
-from werkzeug.datastructures import FileStorage
 
 import safeupload
 import safeupload.storage
 from docs._ext import states
 from safeupload._cli.main import main
 from safeupload._machine import TABLE, Does
-from safeupload.asgi import BodyLimit
 
 #: Pages whose blocks are run by a file of tests of their own, most of them since they need a framework or a server.
 ELSEWHERE = {
+    "README.md": "tests/test_docs_readme.py",
     "docs/index.md": "tests/test_frameworks_page.py",
     "docs/how-to/django.md": "tests/integration/django_page.py",
     "docs/how-to/fastapi.md": "tests/test_frameworks_page.py",
@@ -84,8 +83,7 @@ def database(folder: Path) -> dict[str, Any]:
         "engine": engine,
         "async_engine": async_engine,
         "Session": session,
-        "AsyncSession": async_sessionmaker(async_locking),
-        "SerializationFailure": OperationalError,
+        "async_session": async_sessionmaker(async_locking),
         "User": User,
         "user_id": 1,
         "media": folder,
@@ -95,29 +93,45 @@ def database(folder: Path) -> dict[str, Any]:
 
 
 def names(folder: Path) -> dict[str, Any]:
-    """Return what the pages take for granted: the application around the block, and an upload."""
+    """Return what the pages take for granted, and docs/install.md lists: the application's own, and an upload."""
     data = jpeg(640, 480)
-    app = SimpleNamespace(
-        post=lambda path: lambda view: view,
-        add_middleware=lambda middleware: None,
-        exception_handler=lambda error: lambda handler: handler,
-    )
     return {
         **database(folder),
-        "safeupload": safeupload,
-        "LocalStorage": safeupload.storage.LocalStorage,
         "data": data,
         "upload": io.BytesIO(data),
         "store": lambda data: None,
         "storage": safeupload.storage.MemoryStorage(),
-        "Celery": lambda name, broker: SimpleNamespace(task=lambda function, name: function, conf=SimpleNamespace()),
-        "app": app,
-        "UploadFile": UploadFile,
-        "BodyLimit": BodyLimit,
-        "Response": lambda data, **kind: (data, kind),
-        "HttpResponse": lambda data, **kind: (data, kind),
-        "request": SimpleNamespace(files={"file": FileStorage(io.BytesIO(data))}),
     }
+
+
+def test_what_is_taken_for_granted_is_listed(tmp_path: Path) -> None:
+    """The page about installing has every name that these tests give to the blocks."""
+    section = (ROOT / "docs/install.md").read_text().partition("## What the pages take")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)
+    listed = {name for cell in cells for name in re.findall(r"\w+", cell)}
+
+    assert set(names(tmp_path)) - {"store"} == listed - {"current_user"}
+
+
+#: Pages that say for themselves what stands around their code.
+ALONE = {"docs/tutorial.md", "docs/how-to/django.md", "docs/how-to/storage.md", "docs/how-to/testing.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_is_taken_for_granted_is_said(page: Path) -> None:
+    """A page with blocks that use an application's names links to where these are explained."""
+    code = "".join(block.source for block in blocks(page) if block.language == "python")
+    used = re.search(r"\b(Session|async_session|engine|async_engine|media|user_id|current_user)\b", code)
+
+    if used and str(page.relative_to(ROOT)) not in ALONE:
+        assert "install.md#what-the-pages-take-for-granted" in page.read_text(), used[0]
+
+
+def module(name: str, scope: dict[str, Any]) -> ModuleType:
+    """Return a module that has these names."""
+    made = ModuleType(name)
+    vars(made).update(scope)
+    return made
 
 
 def mine(page: Path) -> list[Block]:
@@ -128,28 +142,60 @@ def mine(page: Path) -> list[Block]:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if mine(page)], ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_runs(page: Path, tmp_path: Path) -> None:
-    """What the page shows works, in the order of the page; the views it defines are called."""
-    scope = names(tmp_path)
+def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page shows works, in the order of the page; a block that is a module imports what it uses."""
+    granted = names(tmp_path)
+    scope = dict(granted)
+    task = SimpleNamespace(task=lambda function, name: function, conf=SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "celery", module("celery", {"Celery": lambda name, broker: task}))
+    for name in ("app", "app.main"):
+        monkeypatch.setitem(sys.modules, name, module(name, {"uploads": scope["uploads"]}))
     for block in mine(page):
-        scope.pop("change_picture", None)
+        named = re.match(r"# (\w+)\.py\n", block.source)
+        around = dict(granted) if named else scope
         try:
-            exec(block.compiled(), scope)  # noqa: S102 - to run them is the point
+            exec(block.compiled(), around)  # noqa: S102 - to run them is the point
         except BaseException as error:
             error.add_note(f"in the block at {block}")
             raise
-        view = scope.get("change_picture")
-        if view is None:
-            continue
-        if asyncio.iscoroutinefunction(view):
-            body, kind = asyncio.run(view(UploadFile(io.BytesIO(scope["data"]))))
-        elif view.__code__.co_argcount:
-            body, kind = view(SimpleNamespace(FILES={"file": FileStorage(io.BytesIO(scope["data"]))}))
-        else:
-            body, kind = view()
-        assert body == safeupload.normalize(scope["data"]).data
-        assert set(kind.values()) == {"image/jpeg"}
+        if named:
+            monkeypatch.setitem(sys.modules, named[1], module(named[1], around))
+            scope |= around
     scope["engine"].dispose()  # a page may have made one
+
+
+def failed(error: psycopg.Error) -> DBAPIError:
+    """Return what SQLAlchemy raises for an error of PostgreSQL."""
+    wrapped = DBAPIError.instance("COMMIT", {}, error, psycopg.Error)
+    assert isinstance(wrapped, DBAPIError)
+    return wrapped
+
+
+def test_the_loop_of_the_page_runs_again_after_a_serialization_failure(tmp_path: Path) -> None:
+    """Twice at most, and after nothing else."""
+    scope = names(tmp_path)
+    for block in mine(ROOT / "docs/how-to/replacing.md"):
+        exec(block.compiled(), scope)  # noqa: S102 - to run them is the point
+    scope["engine"].dispose()
+    conflict, unique = failed(psycopg.errors.SerializationFailure()), failed(psycopg.errors.UniqueViolation())
+    assert isinstance(conflict, OperationalError)
+    assert isinstance(unique, IntegrityError)
+    raised: list[DBAPIError] = []
+
+    def set_picture(user_id: int, _: object) -> int:
+        if raised:
+            raise raised.pop()
+        return user_id
+
+    scope["set_picture"] = set_picture
+    for errors, left in (([conflict], 0), ([conflict] * 2, 0), ([conflict] * 3, 0), ([unique] * 3, 2)):
+        raised[:] = errors
+        if errors in ([conflict], [conflict] * 2):
+            assert scope["set_picture_serializable"](1, scope["data"]) == 1
+        else:
+            with pytest.raises(type(errors[0])):
+                scope["set_picture_serializable"](1, scope["data"])
+        assert len(raised) == left
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -197,24 +243,23 @@ def test_the_function_of_the_page_takes_over_a_folder(
     uploads: str, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The module that the page shows is one that the command runs with."""
-    module = ModuleType("take_over")
-    vars(module).update(names(tmp_path))
+    made = module("take_over", names(tmp_path))
     for block in mine(ROOT / "docs/how-to/migrating.md"):
-        exec(block.compiled(), vars(module))  # noqa: S102 - to run them is the point
-    monkeypatch.setitem(sys.modules, "take_over", module)
+        exec(block.compiled(), vars(made))  # noqa: S102 - to run them is the point
+    monkeypatch.setitem(sys.modules, "take_over", made)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     old = tmp_path / "profile_pics"
     old.mkdir()
     (old / "user_1.png").write_bytes(jpeg(640, 480))
-    with vars(module)["Session"]() as session:
+    with vars(made)["Session"]() as session:
         session.get(User, 1).image_file = "user_1.png"
         session.commit()
 
     assert main(["adopt", f"take_over:{uploads}", str(old), "--change", f"take_over:{change}", "--go"]) == 0
 
-    with vars(module)["Session"]() as session:
+    with vars(made)["Session"]() as session:
         key = session.get(User, 1).image_file
-    assert vars(module)[uploads].storage.read(key) == safeupload.normalize(jpeg(640, 480)).data
+    assert vars(made)[uploads].storage.read(key) == safeupload.normalize(jpeg(640, 480)).data
 
 
 ANCHOR = re.compile(r"[^\w\- ]")

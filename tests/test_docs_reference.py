@@ -1,10 +1,11 @@
 """The reference has every public name once, and its tables are those of the code."""
 
 import importlib
+import inspect
 import pkgutil
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import get_args
 
@@ -18,6 +19,7 @@ import safeupload
 from docs._ext import signatures, tables
 from safeupload import AVATAR
 from safeupload._events import EventName
+from safeupload.storage import Failure
 
 #: Modules whose names are public; what `safeupload` has as well is documented as its own.
 MODULES = [
@@ -55,6 +57,37 @@ def test_every_public_name_is_there_once() -> None:
 
     assert set(found) == public()
     assert set(found.values()) == {1}
+
+
+def test_everything_is_shown_as_what_it_is() -> None:
+    """A class is not shown as a function, an error not as a class, and an alias that is a string not as a string."""
+    kinds: dict[str, Callable[[object], bool]] = {
+        "autofunction": inspect.isroutine,
+        "autoclass": inspect.isclass,
+        "autoexception": inspect.isclass,
+        "autodata": lambda each: not isinstance(each, str),
+    }
+    for page in DOCS.glob("reference/*.md"):
+        for directive, name in SHOWN.findall(page.read_text()):
+            if directive in {"currentmodule", "py:data"}:
+                continue
+            module, _, attribute = name.rpartition(".")
+            shown = getattr(importlib.import_module(module), attribute)
+            error = inspect.isclass(shown) and issubclass(shown, BaseException)
+            assert kinds[directive](shown), name
+            assert error == (directive == "autoexception"), name
+
+
+def test_a_docstring_stays_whole() -> None:
+    """The first sentence of an attribute is not torn at its colon, and what nobody wrote ends the build."""
+    lines = ["Seconds between: two.", "More: text."]
+
+    assert signatures.whole("property", lines) == ["Seconds between:", "two.", "More: text."]
+    assert signatures.whole("function", lines) == signatures.whole("function", list(lines)) == lines
+    assert signatures.whole("data", []) == []
+    assert signatures.nonsense(["Text.", "", ":param a: b", ":type a: int"]) == []
+    wrong = [*(str.__doc__ or "").splitlines()[:1], str(Failure.key.__doc__), ":type: Seconds between"]
+    assert signatures.nonsense(wrong) == wrong
 
 
 def test_every_error_is_in_one_table() -> None:

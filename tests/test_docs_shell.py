@@ -85,7 +85,7 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
 def complaint(words: list[str]) -> str:
     """Return what is wrong with a command, nothing if it is fine."""
     name, *rest = words
-    if re.fullmatch(r"python(3(\.\d+)?)?", name):
+    if re.fullmatch(r"(\.venv/bin/)?python(3(\.\d+)?)?", name):
         return of_python(rest)
     if name == "pip":
         extras = {extra for word in rest for extra in re.findall(r"\.\[(.+)\]", word)}
@@ -117,6 +117,8 @@ def of_python(rest: list[str]) -> str:
         module = rest[1].replace(".", "/")
         places = [ROOT / module, ROOT / "examples" / f"{module}.py"]
         return "" if any(place.exists() for place in places) else f"no module {rest[1]!r}"
+    if rest == ["run.py", "--help"]:
+        return ""
     if rest[0] == "run.py":
         run = run_py()
         try:
@@ -125,6 +127,36 @@ def of_python(rest: list[str]) -> str:
             return str(error)
         return ""
     return "" if (ROOT / rest[0]).exists() else f"no file {rest[0]!r}"
+
+
+INLINE = re.compile(r"(?<!`)`((?:python3?(?:\.\d+)?\s+)?(?:-m\s+safeupload|run\.py) [^`]+)`(?!`)")
+
+
+def inline(page: Path) -> list[Block]:
+    """Return the commands of ours that the text of a page has between backticks, without its blocks of code."""
+    text = re.sub(r"^( *)(`{3,}|~{3,}).*?^\1\2 *$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return [
+        Block(page, 0, "sh", re.sub(r"^(python\S* )?", "python ", " ".join(found.split())).replace("...", "x") + "\n")
+        for found in INLINE.findall(text)
+    ]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if inline(page)], ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_the_text_exists(page: Path) -> None:
+    """What a sentence names could be typed as well."""
+    found = [words for block in inline(page) for words in commands(block)]
+
+    assert found
+    assert [(words, said) for words in found if (said := complaint(words))] == []
+
+
+def test_a_mistake_in_the_text_is_found(tmp_path: Path) -> None:
+    """A command that is not there, also where the line ends within it; what a block of code has is told by others."""
+    page = tmp_path / "page.md"
+    page.write_text("The files of `python -m\nsafeupload samples`, `run.py tset`.\n\n```sh\nsfaeupload x\n```\n")
+    found = [words for block in inline(page) for words in commands(block)]
+
+    assert len([said for said in map(complaint, found) if said]) == len(found) == 2
 
 
 @pytest.mark.parametrize("block", SHELL, ids=str)

@@ -1,6 +1,7 @@
 """The recipes of the pages about FastAPI and Flask work as they are; Django's: integration/django_page.py."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -63,9 +64,6 @@ def scope(tmp_path: Path) -> dict[str, Any]:
     return {
         **names,
         "__name__": __name__,
-        "engine": names["async_engine"],
-        "sync_engine": names["engine"],
-        "Session": names["AsyncSession"],
         "uploads": uploads,
         "current_user": current_user,
         "BANNER": banner,
@@ -122,6 +120,41 @@ def test_fastapi_answers_with_problems(of_fastapi: dict[str, Any], data: bytes, 
     assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
 
 
+@pytest.mark.parametrize(("data", "logged"), [(b"!", 1), (b"no picture", 0)], ids=["full", "text"])
+def test_fastapi_logs_what_is_no_fault_of_the_upload(
+    of_fastapi: dict[str, Any], data: bytes, logged: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk leaves a trace, with what it was; a refused upload leaves none."""
+
+    async def post() -> httpx2.Response:
+        async with client(of_fastapi["app"]) as each:
+            return await each.post("/users/1/avatar", files={"file": data})
+
+    asyncio.run(post())
+
+    assert [record.exc_text is not None for record in errors(caplog)] == [True] * logged
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Return what was logged as an error."""
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_fastapi_lets_browsers_ask(of_fastapi: dict[str, Any]) -> None:
+    """A page of the other origin may use the endpoint of this page, with its token; one of a third origin may not."""
+
+    async def preflight(origin: str) -> httpx2.Response:
+        asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization"}
+        async with client(of_fastapi["app"]) as each:
+            return await each.options("/me/picture", headers={"Origin": origin, **asked})
+
+    answer = asyncio.run(preflight("https://app.example"))
+    assert answer.status_code == 200
+    assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
+    assert "authorization" in answer.headers["Access-Control-Allow-Headers"].lower()
+    assert asyncio.run(preflight("https://other.example")).status_code == 400
+
+
 @pytest.mark.parametrize(("size", "status"), [(6 * MB, 200), (11 * MB, 413)])
 def test_fastapi_has_limits_by_route(of_fastapi: dict[str, Any], size: int, status: int) -> None:
     """A route may take more, and has a limit, too."""
@@ -157,7 +190,7 @@ def test_fastapi_asks_who_it_is_before_the_body(of_fastapi: dict[str, Any]) -> N
 
     assert [answer.status_code for answer in asyncio.run(visit())] == [401, 200, 200, 422, 415]
     assert taken == 0
-    with of_fastapi["sync_engine"].connect() as connection:
+    with of_fastapi["engine"].connect() as connection:
         assert connection.scalars(select(of_fastapi["User"].image_file)).all() == list(
             of_fastapi["uploads"].storage.keys()
         )
@@ -205,6 +238,22 @@ def test_flask_answers_with_problems(of_flask: flask.Flask, path: str, data: byt
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(("path", "limit"), [("/picture", 5 * MB), ("/banner", 10 * MB)])
+def test_flask_tells_the_limit_of_the_view(of_flask: flask.Flask, path: str, limit: int) -> None:
+    """What is too large is told the limit that it was over."""
+    answer = send(of_flask, path, bytes(limit + MB)).get_json()
+
+    assert answer == safeupload.TooLarge(limit).problem()
+
+
+def test_flask_logs_what_is_no_fault_of_the_upload(of_flask: flask.Flask, caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk leaves a trace, with what it was; a refused upload leaves none."""
+    send(of_flask, "/picture", b"no picture")
+    assert errors(caplog) == []
+    send(of_flask, "/picture", b"!")
+    assert [record.exc_text is not None for record in errors(caplog)] == [True]
+
+
 def test_flask_takes_pictures(of_flask: flask.Flask) -> None:
     """What is fine is not refused."""
     answer = send(of_flask, "/banner", jpeg(64, 64))
@@ -233,7 +282,7 @@ def test_the_first_page_shows_flask(scope: dict[str, Any], tmp_path: Path) -> No
     """A picture is replaced twice, and one file is left."""
     (tmp_path / "flask").mkdir()
     names = database(tmp_path / "flask")
-    scope |= {**names, "sync_engine": names["engine"], "current_user": lambda: 1}
+    scope |= {**names, "current_user": lambda: 1}
     exec(compile(files("index.md")["app.py"], "app.py", "exec"), scope)  # noqa: S102
 
     for _ in range(2):
@@ -247,5 +296,5 @@ def test_the_first_page_shows_flask(scope: dict[str, Any], tmp_path: Path) -> No
 
 def one_is_left(scope: dict[str, Any]) -> None:
     """See that the one file is the one that the row names."""
-    with scope["sync_engine"].connect() as connection:
+    with scope["engine"].connect() as connection:
         assert connection.scalars(select(scope["User"].image_file)).all() == list(scope["uploads"].storage.keys())

@@ -89,7 +89,7 @@ def test_the_cdn_is_told_what_goes(scope: dict[str, Any], monkeypatch: pytest.Mo
     keys = []
 
     async def replace() -> None:
-        async with module["AsyncSession"]() as session, uploads.replace(jpeg(400, 300)) as new:
+        async with module["async_session"]() as session, uploads.replace(jpeg(400, 300)) as new:
             user = await session.get(User, 1, with_for_update=True, populate_existing=True)
             user.image_file = new.replacing(user.image_file)
             keys.append(user.image_file)

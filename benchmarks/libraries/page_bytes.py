@@ -48,7 +48,7 @@ def _hostile(record: Record, ways: dict[str, str]) -> Iterator[str]:
     yield from (
         "### Files made to harm",
         "",
-        f"The {len(refuse)} files of `python -m safeupload samples` that have to be refused.",
+        f"The {len(refuse)} files that `python -m safeupload compare` makes and that have to be refused.",
         "*Refused* is an exception of the library's own, of its framework's validation, or one that Pillow's",
         "documentation names, so that an application can catch it by family; *other exception* is anything else.",
         "*Taken* made a picture or let the file pass. *Time* and *out of memory* are the limits.",

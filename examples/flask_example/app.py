@@ -87,8 +87,8 @@ uploads = safeupload.Uploads(LocalStorage(MEDIA), references=used)
 # --- the application -------------------------------------------------------------------------------------------------
 
 app = Flask(__name__)
-# Or 500 MB are on the disk before anybody is asked. 64 KiB more than a picture, for the frame of the form.
-app.config["MAX_CONTENT_LENGTH"] = uploads.policy.max_bytes + 64 * 1024
+FRAME = 64 * 1024  # bytes of the form around a picture
+app.config["MAX_CONTENT_LENGTH"] = uploads.policy.max_bytes + FRAME  # or 500 MB are on the disk before anybody is asked
 
 # Make the tables, and settle what a crash has left.
 Base.metadata.create_all(engine)
@@ -108,7 +108,7 @@ def refused(error: safeupload.SafeUploadError) -> Response:
 @app.errorhandler(RequestEntityTooLarge)
 def too_large(_: RequestEntityTooLarge) -> Response:
     """Answer for Flask's own limit as safeupload does for a file."""
-    return problem(safeupload.TooLarge(uploads.policy.max_bytes).problem())
+    return problem(safeupload.TooLarge((request.max_content_length or FRAME) - FRAME).problem())
 
 
 @app.errorhandler(HTTPException)

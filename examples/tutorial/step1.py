@@ -1,5 +1,7 @@
+# ruff: noqa: PLR2004 - the page has this code, and 500 is clear
 """Step 1: whatever comes in, a clean picture or one clean error comes out."""
 
+import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -18,6 +20,7 @@ import safeupload
 
 MEDIA = Path(os.environ.get("MEDIA", "var")) / "profile_pics"
 MEDIA.mkdir(parents=True, exist_ok=True)
+logger = logging.getLogger(__name__)
 
 engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///var/app.db"))
 Session = async_sessionmaker(engine, expire_on_commit=False)
@@ -53,6 +56,8 @@ app.mount("/pictures", StaticFiles(directory=MEDIA))
 @app.exception_handler(safeupload.Unavailable)
 async def refused(_: Request, error: safeupload.SafeUploadError) -> Response:
     """Answer for safeupload: a code, a text for the uploader, an HTTP status."""
+    if error.status >= 500:
+        logger.error("an upload could not be kept", exc_info=error)
     return JSONResponse(error.problem(), error.status, media_type="application/problem+json")
 
 

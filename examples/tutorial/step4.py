@@ -1,5 +1,7 @@
+# ruff: noqa: PLR2004 - the page has this code, and 500 is clear
 """Step 4: a picture goes with its account, or alone."""
 
+import logging
 import os
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
@@ -16,6 +18,7 @@ from safeupload.asgi import BodyLimit
 from safeupload.storage import LocalStorage
 
 MEDIA = Path(os.environ.get("MEDIA", "var"))
+logger = logging.getLogger(__name__)
 
 engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///var/app.db"))
 locking = engine.execution_options()  # the same database, by the same connections
@@ -65,6 +68,8 @@ app.add_middleware(BodyLimit)
 @app.exception_handler(safeupload.Unavailable)
 async def refused(_: Request, error: safeupload.SafeUploadError) -> Response:
     """Answer for safeupload: a code, a text for the uploader, an HTTP status."""
+    if error.status >= 500:
+        logger.error("an upload could not be kept", exc_info=error)
     return JSONResponse(error.problem(), error.status, media_type="application/problem+json")
 
 

@@ -32,7 +32,7 @@ MEDIA_URL = "/media/"
 USE_TZ = True
 """,
     "users/__init__.py": "",
-    "users/models.py": "from django.db import models\n" + SHOWN[1],
+    "users/models.py": SHOWN[1],
     "take_over.py": SHOWN[0],
 }
 for name, text in FILES.items():

@@ -14,7 +14,7 @@ from safeupload._keys import MarkName
 from safeupload._machine import Does, Happened, Step
 from safeupload._recovery import recover
 from safeupload._transaction import Core
-from safeupload.storage import MemoryStorage
+from safeupload.storage import Mark, MemoryStorage
 from safeupload.storage.memory import _MemoryMark
 
 
@@ -28,9 +28,9 @@ class Storage(MemoryStorage):
     def __init__(self, late: Sized) -> None:
         super().__init__()
         self.late = late
-        self.seized: list[_MemoryMark] = []
+        self.seized: list[Mark] = []
 
-    def seize(self, name: MarkName, dated: float) -> _MemoryMark | None:
+    def seize(self, name: MarkName, dated: float) -> Mark | None:
         """Take hold of a mark."""
         mark = None if self.late else super().seize(name, dated)
         if mark is not None:
@@ -82,7 +82,7 @@ def test_p5_p7_hold_in_any_order_for_long(faults: float) -> None:
     assert steps > 120_000
 
 
-def _without_lock(self: Storage, name: MarkName, dated: float) -> _MemoryMark | None:
+def _without_lock(self: Storage, name: MarkName, dated: float) -> Mark | None:
     mark = self._marks.get(name.name)
     if mark is not None:
         mark.held = False

@@ -39,11 +39,11 @@ class MemoryStorage:
         with self._lock:
             return iter([name for name in self._files if is_key(name)])
 
-    def new_mark(self) -> _MemoryMark:
+    def new_mark(self) -> Mark:
         """Return a mark for a new file; nothing happens before its `save`."""
         return _MemoryMark(self._lock, self._files, self._marks, new_mark())
 
-    def old_mark(self, key: str, retain: int) -> _MemoryMark:
+    def old_mark(self, key: str, retain: int) -> Mark:
         """Return a mark for a file that is to be released; nothing happens before its `record`."""
         return _MemoryMark(self._lock, self._files, self._marks, old_mark(key, retain))
 
@@ -56,7 +56,7 @@ class MemoryStorage:
         """Return the time, in seconds, by the clock that dates files and marks."""
         return time.monotonic()
 
-    def seize(self, name: MarkName, dated: float) -> _MemoryMark | None:
+    def seize(self, name: MarkName, dated: float) -> Mark | None:
         """Take hold of a mark from that date or before, None if that is not possible now."""
         with self._lock:
             mark = self._marks.get(name.name)
