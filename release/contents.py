@@ -10,6 +10,8 @@ from pathlib import Path
 
 from readme import alone
 
+#: Where a link of Markdown leads, `[text](target)` or `[name]: target`, or one of HTML.
+LINK = re.compile(r"""(?:\]\(|^\[[^\]]+\]:\s+|\b(?:href|src)=["'])([^\s)"']*)""", re.MULTILINE)
 EXTRAS = {"cli", "heif", "s3", "testing"}
 #: Folders of the repository that a packager or a curious user finds in the sdist.
 FOLDERS = {
@@ -79,7 +81,7 @@ def of_metadata(metadata: bytes, readme: str, version: str) -> Iterator[str]:
     description = payload.decode("utf-8") if isinstance(payload, bytes) else ""
     if description.strip() != alone(readme).strip():
         yield "the description is not the README"
-    for target in re.findall(r"\]\(([^)]*)\)", description):
+    for target in LINK.findall(description):
         if not target.startswith("https://"):
             yield f"the description has a link to {target}, which leads nowhere"
 

@@ -37,8 +37,8 @@ WITH_WHEEL = (
     "tests/storage/test_local.py",
     "tests/testing",
 )
-#: What is tried with the lowest releases: what uses Pillow, anyio, pillow-heif, obstore, rich and Hypothesis, and no
-#: framework: those need newer ones.
+#: What is tried with the lowest releases: what uses Pillow, anyio, pillow-heif, obstore, rich, Hypothesis and
+#: pytest, which runs all of it, and no framework: those need newer ones.
 WITH_LOWEST = (
     "tests/test_package.py",
     "tests/test_colour.py",
@@ -49,15 +49,17 @@ WITH_LOWEST = (
     "tests/cli",
     "tests/formats",
     "tests/replacement/test_cancellation.py",
+    "tests/storage/test_contract.py",
     "tests/storage/test_objectstore.py",
     "tests/storage/test_objectstore_details.py",
     "tests/testing/test_kinds.py",
+    "tests/testing/test_plugin.py",
     "tests/testing/test_samples.py",
     "tests/testing/test_strategies.py",
 )
 
 #: What must not be found in the environment of the tests, whose releases are newer.
-LOWEST = ("PIL", "anyio", "hypothesis", "obstore", "pillow_heif", "rich", "typing_extensions")
+LOWEST = ("PIL", "anyio", "hypothesis", "obstore", "pillow_heif", "pytest", "rich", "typing_extensions")
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import requires, version
+from importlib.metadata import metadata, requires, version
 from pathlib import Path
 from types import ModuleType
 
@@ -73,6 +73,14 @@ def test_the_package_has_a_version() -> None:
     """The version is the distribution's, of which there is one copy: in pyproject.toml."""
     assert re.fullmatch(r"\d+\.\d+\.\d+", version("safeupload"))
     assert not hasattr(safeupload, "__version__")
+
+
+def test_the_description_stands_alone() -> None:
+    """It is the README, without a link that leads nowhere outside of the repository."""
+    description = str(metadata("safeupload").get_payload())
+
+    assert description.lstrip().startswith("# safeupload")
+    assert re.findall(r"\]\((?!https://)[^)]*\)", description) == []
 
 
 def test_the_public_modules_are_the_intended_ones() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import contents
 import pytest
+import readme
 
 INFO = "safeupload-1.0.dist-info"
 METADATA = """\
@@ -72,13 +73,41 @@ def test_a_wheel_that_is_right(root: Path, tmp_path: Path) -> None:
         ({f"{INFO}/METADATA": METADATA.replace("Provides-Extra: s3\n", "")}, "the extras are cli, heif, testing"),
         ({f"{INFO}/METADATA": METADATA.replace("README", "page")}, "the description is not the README"),
         ({f"{INFO}/METADATA": METADATA + "[A](docs/a.md)"}, "a link to docs/a.md, which leads nowhere"),
+        ({f"{INFO}/METADATA": METADATA + "[a]: docs/b.md"}, "a link to docs/b.md, which leads nowhere"),
+        ({f"{INFO}/METADATA": METADATA + '<img src="docs/c.png">'}, "a link to docs/c.png, which leads nowhere"),
         ({f"{INFO}/METADATA": METADATA.replace("2.4", "2.5")}, "Metadata-Version: 2.5, not 2.4"),
     ],
-    ids=["no py.typed", "no module", "tests", "license", "version", "extra", "readme", "link", "metadata"],
+    ids=[
+        "no py.typed",
+        "no module",
+        "tests",
+        "license",
+        "version",
+        "extra",
+        "readme",
+        "link",
+        "reference",
+        "html",
+        "metadata",
+    ],
 )
 def test_a_wheel_that_is_wrong(root: Path, tmp_path: Path, changes: dict[str, str | None], said: str) -> None:
     """What is wrong with it is said."""
     assert any(said in each for each in contents.of_wheel(root, wheel(tmp_path, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("[A page](docs/a.md#part), and [`b`](../b)", "A page, and `b`"),
+        ("[A site](https://example.org/a), [another](http://example.org)", None),
+        ("`rows[0]`, rows [0] (the first)", None),
+    ],
+    ids=["relative", "absolute", "none"],
+)
+def test_the_page_of_an_index(page: str, expected: str | None) -> None:
+    """A relative link becomes its text; all else stays as it is."""
+    assert readme.alone(page) == (page if expected is None else expected)
 
 
 @pytest.mark.parametrize(
