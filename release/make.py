@@ -35,7 +35,8 @@ WITH_WHEEL = (
     "tests/cli",
     "tests/replacement/test_parts.py",
     "tests/storage/test_local.py",
-    "tests/testing",
+    "tests/testing/test_plugin.py",
+    "tests/testing/test_testing.py",
 )
 #: What is tried with the lowest releases: what uses Pillow, anyio, pillow-heif, obstore, rich, Hypothesis and
 #: pytest, which runs all of it, and no framework: those need newer ones.
@@ -47,7 +48,7 @@ WITH_LOWEST = (
     "tests/test_source.py",
     "tests/test_threads.py",
     "tests/cli",
-    "tests/formats",
+    "tests/formats/test_formats.py",
     "tests/replacement/test_cancellation.py",
     "tests/storage/test_contract.py",
     "tests/storage/test_objectstore.py",

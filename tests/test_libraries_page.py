@@ -195,6 +195,7 @@ def test_measuring_one_anew_changes_only_that_one() -> None:
 
 
 @linux
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["safeupload", "tutorial"])
 def test_the_record_says_what_becomes_of_files(tmp_path: Path, way: str) -> None:
     """Quick samples through the harness anew: the same outcomes as in the record."""
@@ -212,6 +213,7 @@ def test_the_record_says_what_becomes_of_files(tmp_path: Path, way: str) -> None
 
 
 @linux
+@pytest.mark.long
 def test_the_harness_tells_every_outcome(tmp_path: Path) -> None:
     """A library that refuses, leaks, eats memory, dies, never ends, or keeps the upload is told as what it does."""
     names = ["accepted", "died", "memory", "other", "picture", "refused", "time"]
@@ -260,6 +262,7 @@ host.main("planted", Path({str(tmp_path)!r}))
 
 
 @linux
+@pytest.mark.long
 @pytest.mark.parametrize("store", ["by_hand_careful", "safeupload", "django_field"])
 def test_the_record_says_what_becomes_of_rows(tmp_path: Path, store: str) -> None:
     """Some drills anew, with a lost answer and a kill among them: the same rows as in the record."""

@@ -83,6 +83,7 @@ def run(page: Path, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
     """All of them, one after the other as they stand there."""
     output = run(TESTING, tmp_path)
@@ -95,6 +96,7 @@ def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
     assert "failed" not in output
 
 
+@pytest.mark.long
 def test_the_bucket_of_the_page_keeps_the_contract(tmp_path: Path) -> None:
     """Its dictionary is a storage."""
     assert set(files(STORAGE)) == {"bucket.py", "conftest.py", "test_bucket.py"}
