@@ -48,21 +48,22 @@ from safeupload.storage import ObjectStorage
 from safeupload.storage._lease import Lease
 
 PAUSE = 0.05  # seconds between two tries, at most
-TIMEOUT = 1.0  # seconds
+TIMEOUT = 2.0  # seconds
 
 
-def client(retries: int) -> dict[str, Any]:
-    """Return what tells a store of obstore not to be patient."""
+def client(retries: int, timeout: float) -> dict[str, Any]:
+    """Return what tells a store of obstore how patient to be: further tries of a request, and seconds for each."""
     backoff = {"init_backoff": timedelta(milliseconds=10), "max_backoff": timedelta(seconds=PAUSE), "base": 2}
     return {
         "retry_config": {"max_retries": retries, "retry_timeout": timedelta(seconds=5), "backoff": backoff},
-        "client_options": {"timeout": f"{TIMEOUT:.0f}s"},
+        "client_options": {"timeout": f"{timeout:.0f}s"},
     }
 
 
-CLIENT = client(retries=3)
+#: For requests that are all answered: a slow machine must not make another try of one.
+CLIENT = client(retries=3, timeout=30)
 #: For requests that hang: a test has to wait for each.
-HASTY = client(retries=1)
+HASTY = client(retries=1, timeout=TIMEOUT)
 #: What a request takes that is given up in the end, if each try is answered, and if none is: seconds.
 ANSWERED = 3 * PAUSE
 HANGING = 2 * TIMEOUT + PAUSE
