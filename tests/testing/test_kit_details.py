@@ -9,6 +9,7 @@ import pytest
 
 import safeupload
 from safeupload import AVATAR, InvalidArgument, StorageError, Uploads
+from safeupload.policy import _CODECS
 from safeupload.storage import MemoryStorage
 from safeupload.testing import (
     BENIGN,
@@ -44,13 +45,21 @@ def test_one_status_cannot_mean_both() -> None:
         endpoint_cases(refused={200})
 
 
-def test_the_limit_is_tried_with_a_format_of_the_policy() -> None:
-    """A policy without JPEG has a picture that is as large as allowed as well."""
-    cases = endpoint_cases(replace(AVATAR, formats={"PNG"}, max_bytes=100_000))
+@pytest.mark.parametrize("name", _CODECS)
+def test_the_limit_is_tried_with_a_format_of_the_policy(name: str) -> None:
+    """Whichever it is, a picture that is as large as allowed is taken, and one byte more is not."""
+    cases = endpoint_cases(replace(AVATAR, formats={name}, max_bytes=100_000))
+    largest, larger, *_ = [case for case in cases if "large" in case.name]
 
-    assert named(cases, "as-large-as-allowed.png").refusal is None
-    assert len(named(cases, "as-large-as-allowed.png").data) == 100_000
-    assert isinstance(named(cases, "too-large.png").refusal, safeupload.TooLarge)
+    assert largest.refusal is None
+    assert len(largest.data) == 100_000
+    assert isinstance(larger.refusal, safeupload.TooLarge)
+
+
+def test_a_policy_that_takes_nothing_is_told() -> None:
+    """An endpoint that refuses whatever comes would pass."""
+    with pytest.raises(InvalidArgument, match="none of the honest pictures"):
+        endpoint_cases(replace(AVATAR, max_pixels=100))
 
 
 def test_a_second_fault_is_for_the_next_call() -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from safeupload._image import validate
 from safeupload._samples.catalogue import BENIGN, HOSTILE
+from safeupload._samples.kinds import KINDS
 from safeupload._samples.sample import Sample
 from safeupload.errors import InvalidArgument, Rejected, TooLarge
 from safeupload.policy import AVATAR, Policy
@@ -126,12 +127,14 @@ def endpoint_cases(
     Args:
         policy: that of the endpoint. If it takes more than 64 MiB, the uploads that are as large as allowed, and
             larger, are left out.
-        accepted: the statuses for a picture that is taken: 2xx; a form that redirects has {302}.
+        accepted: the statuses for a picture that is taken: 2xx; a form that redirects has {302}, and a client that does
+            not follow it.
         refused: the statuses for any refusal; None for that of each error (413, 415, 422); a form that is shown again
             has {200}. Besides, 413 is right for what is too large, since the limit may be at the edge.
 
     Raises:
-        InvalidArgument: a status of 500 or above is called right, or one for taking and refusing alike.
+        InvalidArgument: a status of 500 or above is called right, or one for taking and refusing alike; or the policy
+            takes none of the small pictures in `BENIGN`.
 
     """
     for status in refused or ():
@@ -140,6 +143,7 @@ def endpoint_cases(
     for status in (*accepted, *(refused or ())):
         if status >= _SERVER_ERROR:
             raise InvalidArgument(f"accepted and refused: {status} is an error of the server's, never a right answer")
+    plain = _plain(policy)
     make_case = partial(EndpointCase, policy=policy, accepted=accepted, refused=refused)
     samples = {**BENIGN, **HOSTILE}
     cases = [
@@ -165,14 +169,13 @@ def endpoint_cases(
             )
         )
     if policy.max_bytes <= _LARGEST:
-        plain_format, plain = _plain(policy)
         extension = plain.name.rpartition(".")[2]
         for name, more in (("as-large-as-allowed", 0), ("too-large", 1), ("far-too-large", 1 << 20)):
             size = policy.max_bytes + more
             cases.append(
                 make_case(
                     name=f"{name}.{extension}",
-                    about=f"{size:,} bytes, a {plain_format} and zeros behind it",
+                    about=f"{size:,} bytes, a {KINDS[plain.name].format} and zeros behind it",
                     filename=f"{name}.{extension}",
                     content_type=_media_type(plain.name),
                     make=partial(_padded, plain.name, size),
@@ -189,11 +192,15 @@ def status_of(answer: object) -> int:
     raise InvalidArgument(f"expected a status, or a response that has one, got a {type(answer).__name__}")
 
 
-def _plain(policy: Policy) -> tuple[str, Sample]:
-    """Return a picture that is taken with zeros behind it, and its format, which the policy has if there is one."""
-    names = {"JPEG": "baseline.jpg", "PNG": "rgb.png", "GIF": "still.gif"}
-    chosen = next((each for each in names if each in policy.formats), "JPEG")
-    return chosen, BENIGN[names[chosen]]
+def _plain(policy: Policy) -> Sample:
+    """Return the first picture that the policy takes; whatever its format, zeros behind it change nothing."""
+    for sample in map(BENIGN.__getitem__, KINDS):
+        try:
+            validate(sample.data, policy)
+        except Rejected:
+            continue
+        return sample
+    raise InvalidArgument("policy: takes none of the honest pictures, so that an endpoint which refuses all would pass")
 
 
 def _padded(name: str, size: int) -> bytes:
