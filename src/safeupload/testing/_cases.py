@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Final
 
-from safeupload._image import validate
+from safeupload._image import normalize, validate
 from safeupload._samples.catalogue import BENIGN, HOSTILE
 from safeupload._samples.kinds import KINDS
 from safeupload._samples.sample import Sample
@@ -18,6 +18,8 @@ __all__ = ["SUCCESS", "EndpointCase", "endpoint_cases", "status_of"]
 
 SUCCESS: Final = range(200, 300)
 _SERVER_ERROR: Final = 500
+#: What is served: a JPEG of any size that a policy can ask for.
+_SERVED: Final = Policy(formats={"JPEG"}, max_bytes=1 << 30)
 #: Above that, the uploads that are as large as allowed, and larger, are left out: each is held in memory.
 _LARGEST: Final = 64 << 20
 _MEDIA_TYPES: Final = {"jpg": "image/jpeg", "tif": "image/tiff", "svg": "image/svg+xml"}
@@ -44,7 +46,7 @@ class EndpointCase:
 
     `name` is for the table and the identifier of a test, `about` says what the upload is. `filename` and `content_type`
     are what the client claims. `accepted` are the statuses for a picture, `refused` those for a refusal, None for the
-    status of the error.
+    status of the error. `canaries` are bytes in the upload that may not be served, with what they are.
     """
 
     name: str
@@ -55,6 +57,7 @@ class EndpointCase:
     policy: Policy
     accepted: Collection[int]
     refused: Collection[int] | None
+    canaries: Mapping[bytes, str] = field(default_factory=dict[bytes, str])
 
     def __str__(self) -> str:
         """Return the name, for the identifiers of tests: ``ids=str``."""
@@ -99,6 +102,24 @@ class EndpointCase:
     def is_right(self, status: int) -> bool:
         """Tell whether that is a right answer; one of the server's errors never is."""
         return status in self._statuses and status < _SERVER_ERROR
+
+    def fault(self, served: bytes | None) -> str | None:
+        """Say what is wrong with what is served of an upload that was taken, or None: it has to be its picture."""
+        if not served:
+            return "nothing"
+        if served == self.data:
+            return "the upload itself"
+        left = [what for payload, what in self.canaries.items() if payload in served]
+        if left:
+            return left[0]
+        try:
+            info = validate(served, _SERVED)
+        except Rejected as error:
+            return f"no JPEG ({error.code})"
+        made = normalize(self.data, self.policy)
+        if (info.width, info.height) != (made.width, made.height):
+            return f"{info.width} x {info.height} pixels, not {made.width} x {made.height}"
+        return None
 
     def check(self, answer: object) -> None:
         """
@@ -153,6 +174,7 @@ def endpoint_cases(
             filename=sample.name,
             content_type=_media_type(sample.name),
             make=partial(getattr, sample, "data"),
+            canaries=sample.canaries,
         )
         for sample in samples.values()
     ]
@@ -166,6 +188,7 @@ def endpoint_cases(
                 filename=filename,
                 content_type=content_type,
                 make=partial(getattr, sample, "data"),
+                canaries=sample.canaries,
             )
         )
     if policy.max_bytes <= _LARGEST:
