@@ -1,9 +1,12 @@
 """What users of the kit would stumble over: faults that are lost, alarms that are false, checks that let all pass."""
 
+import asyncio
 import gc
 import pickle
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -78,6 +81,23 @@ def test_a_second_fault_is_for_the_next_call() -> None:
     assert [*stored, len(list(storage.keys()))] == [0, 1, 2]
 
 
+def test_a_second_delay_is_for_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with faults; a delay and a fault can be of one call, whichever was said first."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    storage = FaultyStorage(MemoryStorage())
+    storage.fail("clock")
+    storage.slow("clock", seconds=3)
+    storage.slow("clock", seconds=4)
+    with pytest.raises(StorageError):
+        storage.clock()
+    assert max(slept) == 3
+    storage.clock()
+
+    assert max(slept) == 4
+    assert storage.planned == []
+
+
 @pytest.mark.parametrize("sample", [*BENIGN.values(), *HOSTILE.values()], ids=str)
 def test_samples_cross_processes(sample: safeupload.testing.Sample) -> None:
     """A sample goes into a set, and to another process, where it makes the same bytes."""
@@ -88,10 +108,13 @@ def test_samples_cross_processes(sample: safeupload.testing.Sample) -> None:
         assert twin.data == sample.data
 
 
-def test_cases_go_into_sets() -> None:
-    """So do cases, whatever statuses they have."""
+def test_cases_go_into_sets_and_elsewhere() -> None:
+    """And to other processes, whatever statuses they have."""
     cases = endpoint_cases(accepted={302})
     assert len({*cases}) == len(cases)
+    case = named(cases, "cut-rgb.png")
+    twin = pickle.loads(pickle.dumps(case))
+    assert (twin.data, twin.expected) == (case.data, case.expected)
 
 
 def _depth(error: BaseException) -> int:
@@ -106,27 +129,61 @@ def _depth(error: BaseException) -> int:
     return len(list(frames()))
 
 
-def test_a_lost_reply_is_told_anew_each_time() -> None:
-    """The tracebacks of earlier calls are not in it."""
-    commit = losing_reply(lambda: None)
-    depths = set()
+@pytest.mark.parametrize("error", [None, TimeoutError("lost")], ids=repr)
+def test_a_lost_reply_is_told_anew_each_time(error: Exception | None) -> None:
+    """The tracebacks of earlier calls are not in it; what is not given is a new error each time."""
+    commit = losing_reply(lambda: None, error)
+    depths: set[int] = set()
+    errors: list[BaseException] = []
     for _ in range(3):
-        with pytest.raises(safeupload.testing.ConnectionLost) as caught:
+        with pytest.raises(OSError, match="lost") as caught:
             commit()
+        depths.add(_depth(caught.value))
+        errors.append(caught.value)
+
+    assert len(depths) == 1
+    assert len({id(each) for each in errors}) == (3 if error is None else 1)
+
+
+def test_a_fault_that_comes_again_is_told_anew() -> None:
+    """The tracebacks of earlier calls are not in it."""
+    storage = FaultyStorage(MemoryStorage())
+    storage.fail("clock", times=3)
+    depths: set[int] = set()
+    for _ in range(3):
+        with pytest.raises(StorageError) as caught:
+            storage.clock()
         depths.add(_depth(caught.value))
 
     assert len(depths) == 1
 
 
-def test_a_coroutine_in_the_wrong_class_leaves_no_warning() -> None:
+async def _commit() -> None:
+    """Commit."""
+
+
+@pytest.mark.parametrize("commit", [_commit, lambda: _commit()], ids=["shown", "hidden"])
+def test_a_coroutine_in_the_wrong_class_leaves_no_warning(commit: Callable[[], Any]) -> None:
     """The mistake is told by an error, and not by a coroutine that nobody awaited."""
-
-    async def commit() -> None:
-        """Commit."""
-
     database = Database({"ada": None})
     uploads = Uploads(MemoryStorage(), references=database.references)
     with pytest.raises(safeupload.AsyncCallable), uploads.replace(picture().data) as new:
         new.replacing(None)
         new.commit(losing_reply(commit))
     gc.collect()
+
+
+def test_a_coroutine_that_a_plain_function_makes_loses_its_reply() -> None:
+    """It is awaited, and then the error comes."""
+    done: list[int] = []
+
+    async def commit() -> None:
+        await asyncio.sleep(0)
+        done.append(1)
+
+    async def lose() -> None:
+        await losing_reply(lambda: commit())()
+
+    with pytest.raises(safeupload.testing.ConnectionLost):
+        asyncio.run(lose())
+    assert done == [1]
