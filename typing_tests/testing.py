@@ -39,7 +39,7 @@ def checking() -> None:
     assert_type(check_endpoint(send), EndpointReport)
     check_endpoint(send, endpoint_cases(accepted={302}, refused={200}))
     check_endpoint(send, fetch=lambda answer: bytes(answer.status_code))
-    check_endpoint(send, fetch=lambda answer: answer.status_code)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType, reportReturnType]
+    check_endpoint(send, fetch=lambda answer: answer.status_code)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
     check_endpoint(send, ["baseline.jpg"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
 

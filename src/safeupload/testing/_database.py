@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Mapping
-from typing import Any, Final, Literal, NoReturn, ParamSpec, Self, TypeAlias, TypeVar, get_args
+from typing import Any, Final, Literal, NoReturn, ParamSpec, Self, TypeAlias, TypeVar, cast, get_args
 
 from safeupload._drive import is_async_callable
 from safeupload.errors import InvalidArgument
@@ -203,7 +203,7 @@ def losing_reply(commit: Callable[P, R], error: BaseException | None = None) -> 
             return _Losing(result, lost)
         raise lost()
 
-    return losing_async if is_async_callable(commit) else losing
+    return cast("Callable[P, R]", losing_async if is_async_callable(commit) else losing)
 
 
 class _Losing:
