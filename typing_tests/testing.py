@@ -1,7 +1,7 @@
 """The kit of tests, as tests of an application use it."""
 
 from collections.abc import Callable
-from typing import Any, assert_type
+from typing import assert_type
 
 from safeupload import AsyncUploads, Uploads
 from safeupload.storage import MemoryStorage, Storage
@@ -38,6 +38,8 @@ def checking() -> None:
     """Check an endpoint."""
     assert_type(check_endpoint(send), EndpointReport)
     check_endpoint(send, endpoint_cases(accepted={302}, refused={200}))
+    check_endpoint(send, fetch=lambda answer: bytes(answer.status_code))
+    check_endpoint(send, fetch=lambda answer: answer.status_code)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
     check_endpoint(send, ["baseline.jpg"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
 
@@ -60,4 +62,11 @@ def storing() -> None:
     AsyncUploads(faulty, references=database.references_async)
     assert_type(picture(), Sample)
     with database.session() as session:
-        assert_type(losing_reply(session.commit), Callable[..., Any])
+        assert_type(losing_reply(session.commit), Callable[[], None])
+        losing_reply(session.commit)("now")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def committing() -> None:
+    """Lose the reply to a coroutine."""
+    async with Database().session() as session:
+        await losing_reply(session.commit_async)()

@@ -132,7 +132,7 @@ async def test_a_refused_picture_changes_nothing(
 
 
 async def test_every_upload_gets_its_answer(ada: User, module: ModuleType) -> None:
-    """A picture of any kind replaces the one before it; whatever else is uploaded changes nothing."""
+    """A picture of any kind replaces the one before it, and is served; whatever else is uploaded changes nothing."""
 
     async def send(*file: Any) -> httpx2.Response:  # noqa: ANN401 - name, bytes and content type
         before = (await ada.shown())["picture"]
@@ -145,7 +145,10 @@ async def test_every_upload_gets_its_answer(ada: User, module: ModuleType) -> No
         assert files(module) == [after]
         return response
 
-    await check_endpoint_async(send)
+    async def fetch(response: httpx2.Response) -> bytes:
+        return (await ada.client.get(response.json()["picture"])).content
+
+    await check_endpoint_async(send, fetch=fetch)
 
 
 async def test_a_form_without_a_file_is_told_so(ada: User) -> None:

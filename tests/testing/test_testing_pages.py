@@ -89,7 +89,7 @@ def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
     output = run(TESTING, tmp_path)
     tests = len(re.findall(r"^def test_", files(TESTING)["test_picture.py"], re.MULTILINE))
 
-    assert tests == 11
+    assert tests == 12
     found = re.search(r"(\d+) passed", output)
     assert found is not None
     assert int(found[1]) > tests + len(endpoint_cases())

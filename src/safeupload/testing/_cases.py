@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Final
 
-from safeupload._image import validate
+from safeupload._image import normalize, validate
 from safeupload._samples.catalogue import BENIGN, HOSTILE
+from safeupload._samples.kinds import KINDS
 from safeupload._samples.sample import Sample
 from safeupload.errors import InvalidArgument, Rejected, TooLarge
 from safeupload.policy import AVATAR, Policy
@@ -17,6 +18,8 @@ __all__ = ["SUCCESS", "EndpointCase", "endpoint_cases", "status_of"]
 
 SUCCESS: Final = range(200, 300)
 _SERVER_ERROR: Final = 500
+#: What is served: a JPEG of any size that a policy can ask for.
+_SERVED: Final = Policy(formats={"JPEG"}, max_bytes=1 << 30)
 #: Above that, the uploads that are as large as allowed, and larger, are left out: each is held in memory.
 _LARGEST: Final = 64 << 20
 _MEDIA_TYPES: Final = {"jpg": "image/jpeg", "tif": "image/tiff", "svg": "image/svg+xml"}
@@ -43,7 +46,7 @@ class EndpointCase:
 
     `name` is for the table and the identifier of a test, `about` says what the upload is. `filename` and `content_type`
     are what the client claims. `accepted` are the statuses for a picture, `refused` those for a refusal, None for the
-    status of the error.
+    status of the error. `canaries` are bytes in the upload that may not be served, with what they are.
     """
 
     name: str
@@ -54,6 +57,7 @@ class EndpointCase:
     policy: Policy
     accepted: Collection[int]
     refused: Collection[int] | None
+    canaries: Mapping[bytes, str] = field(default_factory=dict[bytes, str])
 
     def __str__(self) -> str:
         """Return the name, for the identifiers of tests: ``ids=str``."""
@@ -99,6 +103,24 @@ class EndpointCase:
         """Tell whether that is a right answer; one of the server's errors never is."""
         return status in self._statuses and status < _SERVER_ERROR
 
+    def fault(self, served: bytes | None) -> str | None:
+        """Say what is wrong with what is served of an upload that was taken, or None: it has to be its picture."""
+        if not served:
+            return "nothing"
+        if served == self.data:
+            return "the upload itself"
+        left = [what for payload, what in self.canaries.items() if payload in served]
+        if left:
+            return left[0]
+        try:
+            info = validate(served, _SERVED)
+        except Rejected as error:
+            return f"no JPEG ({error.code})"
+        made = normalize(self.data, self.policy)
+        if (info.width, info.height) != (made.width, made.height):
+            return f"{info.width} x {info.height} pixels, not {made.width} x {made.height}"
+        return None
+
     def check(self, answer: object) -> None:
         """
         Raise `AssertionError` unless that is a right answer: a status, or the response of any usual client.
@@ -126,12 +148,14 @@ def endpoint_cases(
     Args:
         policy: that of the endpoint. If it takes more than 64 MiB, the uploads that are as large as allowed, and
             larger, are left out.
-        accepted: the statuses for a picture that is taken: 2xx; a form that redirects has {302}.
+        accepted: the statuses for a picture that is taken: 2xx; a form that redirects has {302}, and a client that does
+            not follow it.
         refused: the statuses for any refusal; None for that of each error (413, 415, 422); a form that is shown again
             has {200}. Besides, 413 is right for what is too large, since the limit may be at the edge.
 
     Raises:
-        InvalidArgument: a status of 500 or above is called right, or one for taking and refusing alike.
+        InvalidArgument: a status of 500 or above is called right, or one for taking and refusing alike; or the policy
+            takes none of the small pictures in `BENIGN`.
 
     """
     for status in refused or ():
@@ -140,6 +164,7 @@ def endpoint_cases(
     for status in (*accepted, *(refused or ())):
         if status >= _SERVER_ERROR:
             raise InvalidArgument(f"accepted and refused: {status} is an error of the server's, never a right answer")
+    plain = _plain(policy)
     make_case = partial(EndpointCase, policy=policy, accepted=accepted, refused=refused)
     samples = {**BENIGN, **HOSTILE}
     cases = [
@@ -149,6 +174,7 @@ def endpoint_cases(
             filename=sample.name,
             content_type=_media_type(sample.name),
             make=partial(getattr, sample, "data"),
+            canaries=sample.canaries,
         )
         for sample in samples.values()
     ]
@@ -162,17 +188,17 @@ def endpoint_cases(
                 filename=filename,
                 content_type=content_type,
                 make=partial(getattr, sample, "data"),
+                canaries=sample.canaries,
             )
         )
     if policy.max_bytes <= _LARGEST:
-        plain_format, plain = _plain(policy)
         extension = plain.name.rpartition(".")[2]
         for name, more in (("as-large-as-allowed", 0), ("too-large", 1), ("far-too-large", 1 << 20)):
             size = policy.max_bytes + more
             cases.append(
                 make_case(
                     name=f"{name}.{extension}",
-                    about=f"{size:,} bytes, a {plain_format} and zeros behind it",
+                    about=f"{size:,} bytes, a {KINDS[plain.name].format} and zeros behind it",
                     filename=f"{name}.{extension}",
                     content_type=_media_type(plain.name),
                     make=partial(_padded, plain.name, size),
@@ -189,11 +215,15 @@ def status_of(answer: object) -> int:
     raise InvalidArgument(f"expected a status, or a response that has one, got a {type(answer).__name__}")
 
 
-def _plain(policy: Policy) -> tuple[str, Sample]:
-    """Return a picture that is taken with zeros behind it, and its format, which the policy has if there is one."""
-    names = {"JPEG": "baseline.jpg", "PNG": "rgb.png", "GIF": "still.gif"}
-    chosen = next((each for each in names if each in policy.formats), "JPEG")
-    return chosen, BENIGN[names[chosen]]
+def _plain(policy: Policy) -> Sample:
+    """Return the first picture that the policy takes; whatever its format, zeros behind it change nothing."""
+    for sample in map(BENIGN.__getitem__, KINDS):
+        try:
+            validate(sample.data, policy)
+        except Rejected:
+            continue
+        return sample
+    raise InvalidArgument("policy: takes none of the honest pictures, so that an endpoint which refuses all would pass")
 
 
 def _padded(name: str, size: int) -> bytes:

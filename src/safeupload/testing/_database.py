@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
-from typing import Any, Final, Literal, Self, TypeAlias, get_args
+from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Mapping
+from typing import Any, Final, Literal, NoReturn, ParamSpec, Self, TypeAlias, TypeVar, cast, get_args
 
 from safeupload._drive import is_async_callable
 from safeupload.errors import InvalidArgument
 
 __all__ = ["CommitOutcome", "CommitRefused", "ConnectionLost", "Database", "Session", "losing_reply"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: How a commit ends; see `Database.next_commit`.
 CommitOutcome: TypeAlias = Literal["returned", "refused", "reply_lost", "connection_lost", "late", "did_nothing"]
@@ -168,7 +171,7 @@ class Session:
         self._changes = {}
 
 
-def losing_reply(commit: Callable[..., Any], error: BaseException | None = None) -> Callable[..., Any]:
+def losing_reply(commit: Callable[P, R], error: BaseException | None = None) -> Callable[P, R]:
     """
     Return a commit that commits, and then raises as if the connection had been lost before the reply came.
 
@@ -178,25 +181,42 @@ def losing_reply(commit: Callable[..., Any], error: BaseException | None = None)
 
     Args:
         commit: a function, method or coroutine function; it gets the arguments of whoever calls.
-        error: what is raised: by default a `ConnectionLost`. If your view catches the errors of your driver or mapper,
-            give one of these: of SQLAlchemy, ``OperationalError("COMMIT", {}, ConnectionResetError())``.
+        error: what is raised, this very object each time: by default a `ConnectionLost`, a new one each time. If your
+            view catches the errors of your driver or mapper, give one of these: of SQLAlchemy,
+            ``OperationalError("COMMIT", {}, ConnectionResetError())``.
 
     """
-    lost = error or ConnectionLost("the reply to COMMIT was lost")
 
-    async def losing_async(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - the commit's own
-        await commit(*args, **named)
-        raise lost.with_traceback(None)  # or that of the last time grows
+    def lost() -> BaseException:
+        if error is None:
+            return ConnectionLost("the reply to COMMIT was lost")
+        return error.with_traceback(None)  # or that of the last time grows
 
-    def losing(*args: Any, **named: Any) -> Any:  # noqa: ANN401
+    async def losing_async(*args: P.args, **named: P.kwargs) -> Any:  # noqa: ANN401 - the commit's own
+        committed: Any = commit(*args, **named)
+        await committed
+        raise lost()
+
+    def losing(*args: P.args, **named: P.kwargs) -> Any:  # noqa: ANN401
         result = commit(*args, **named)
         if inspect.isawaitable(result):
-            return _lost_after(result, lost)
-        raise lost.with_traceback(None)
+            return _Losing(result, lost)
+        raise lost()
 
-    return losing_async if is_async_callable(commit) else losing
+    return cast("Callable[P, R]", losing_async if is_async_callable(commit) else losing)
 
 
-async def _lost_after(committed: Awaitable[object], lost: BaseException) -> None:
-    await committed
-    raise lost.with_traceback(None)
+class _Losing:
+    """The promise of a commit, and then of an error."""
+
+    def __init__(self, committed: Awaitable[object], lost: Callable[[], BaseException]) -> None:
+        self._committed = committed
+        self._lost = lost
+
+    def __await__(self) -> Generator[Any, Any, NoReturn]:
+        yield from self._committed.__await__()
+        raise self._lost()
+
+    def __del__(self) -> None:
+        if inspect.iscoroutine(self._committed):
+            self._committed.close()  # or Python warns, of a block that is not async, that nobody awaited it

@@ -6,30 +6,40 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from safeupload.testing._cases import EndpointCase, endpoint_cases, status_of
 
 __all__ = ["EndpointReport", "EndpointResult", "check_endpoint", "check_endpoint_async"]
 
+T = TypeVar("T")
+
 
 class EndpointResult(NamedTuple):
-    """What came of one upload: the `status` of the answer, or the `error` that was raised; and how long it took."""
+    """
+    What came of one upload: the `status` of the answer, or the `error` that was raised; and how long the answer took.
+
+    `fault` says what is wrong with what is served of it, if that was fetched.
+    """
 
     case: EndpointCase
     status: int | None
     error: Exception | None
     seconds: float
+    fault: str | None = None
 
     @property
     def is_right(self) -> bool:
-        """Whether the answer was the right one."""
-        return self.status is not None and self.case.is_right(self.status)
+        """Whether the answer was the right one, and what is served as well."""
+        right = self.status is not None and self.case.is_right(self.status)
+        return right and self.error is None and self.fault is None
 
     @property
     def answer(self) -> str:
-        """The status, or what was raised, in words."""
-        return str(self.status) if self.error is None else f"raised {type(self.error).__name__}: {self.error}"
+        """The status and the fault, or what was raised, in words."""
+        if self.error is not None:
+            return f"raised {type(self.error).__name__}: {self.error}"
+        return str(self.status) if self.fault is None else f"{self.status}, and serves {self.fault}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,10 @@ class EndpointReport:
 
 
 def check_endpoint(
-    send: Callable[[str, bytes, str], object], cases: Iterable[EndpointCase] | None = None
+    send: Callable[[str, bytes, str], T],
+    cases: Iterable[EndpointCase] | None = None,
+    *,
+    fetch: Callable[[T], bytes | None] | None = None,
 ) -> EndpointReport:
     """
     Upload honest and hostile files to an endpoint of yours, and see whether each is answered as it has to be.
@@ -75,6 +88,10 @@ def check_endpoint(
             response, or its status. What it raises is a failure of that upload; the others go on.
         cases: what to upload: `endpoint_cases`, for another policy than `AVATAR` or other statuses. Any selection of
             them will do.
+        fetch: called with the answer to each upload that was taken; returns the bytes of the picture that is served,
+            None if there is none. They have to be a JPEG of the size that the policy makes of the upload, without the
+            payload of a hostile one, and not the upload itself: what a view stores that validates and then saves what
+            came.
 
     Returns:
         A report, with the time that each took.
@@ -85,19 +102,30 @@ def check_endpoint(
     """
     results: list[EndpointResult] = []
     for case in _all(cases):
-        with _noted(case, results) as answered:
-            answered(send(*case.file))
+        answers: list[T] = []
+        with _noted(case, answers, results):
+            answers.append(send(*case.file))
+        if fetch is not None and _is_taken(results[-1]):
+            with _looked_at(results) as served:
+                served(fetch(answers[0]))
     return _checked(results)
 
 
 async def check_endpoint_async(
-    send: Callable[[str, bytes, str], Awaitable[object]], cases: Iterable[EndpointCase] | None = None
+    send: Callable[[str, bytes, str], Awaitable[T]],
+    cases: Iterable[EndpointCase] | None = None,
+    *,
+    fetch: Callable[[T], Awaitable[bytes | None]] | None = None,
 ) -> EndpointReport:
-    """Do what `check_endpoint` does with a coroutine function, one upload after the other."""
+    """Do what `check_endpoint` does with coroutine functions, one upload after the other."""
     results: list[EndpointResult] = []
     for case in _all(cases):
-        with _noted(case, results) as answered:
-            answered(await send(*case.file))
+        answers: list[T] = []
+        with _noted(case, answers, results):
+            answers.append(await send(*case.file))
+        if fetch is not None and _is_taken(results[-1]):
+            with _looked_at(results) as served:
+                served(await fetch(answers[0]))
     return _checked(results)
 
 
@@ -106,17 +134,32 @@ def _all(cases: Iterable[EndpointCase] | None) -> Iterable[EndpointCase]:
 
 
 @contextmanager
-def _noted(case: EndpointCase, results: list[EndpointResult]) -> Generator[Callable[[object], None]]:
-    """Note what becomes of an upload in the block, which tells the answer."""
+def _noted(case: EndpointCase, answers: Sequence[object], results: list[EndpointResult]) -> Generator[None]:
+    """Note what becomes of an upload in the block, which adds the answer."""
     _ = case.data  # which takes its time
-    answers: list[object] = []
     started = time.perf_counter()
     try:
-        yield answers.append
+        yield
     except Exception as error:  # noqa: BLE001 - a failure, told in the table
         results.append(EndpointResult(case, None, error, time.perf_counter() - started))
     else:
         results.append(EndpointResult(case, status_of(answers[0]), None, time.perf_counter() - started))
+
+
+def _is_taken(result: EndpointResult) -> bool:
+    return result.is_right and result.case.refusal is None
+
+
+@contextmanager
+def _looked_at(results: list[EndpointResult]) -> Generator[Callable[[bytes | None], None]]:
+    """Note what is wrong with what is served of the last upload, which the block tells."""
+    served: list[bytes | None] = []
+    try:
+        yield served.append
+    except Exception as error:  # noqa: BLE001 - a failure, told in the table
+        results[-1] = results[-1]._replace(error=error)
+    else:
+        results[-1] = results[-1]._replace(fault=results[-1].case.fault(served[0]))
 
 
 def _checked(results: list[EndpointResult]) -> EndpointReport:

@@ -102,9 +102,9 @@ class FaultyStorage:
 
     def slow(self, call: FaultyCall, *, seconds: float, nth: int = 1, times: float = 1) -> None:
         """
-        Let a call wait that many `seconds` before it does what it does; for the rest see `fail`.
+        Let a call wait that many `seconds` before it does what it does, or fails: both can be said of one call.
 
-        If it is to fail as well, say both: ``slow`` first.
+        Said twice for the same one, the second is for the one after it; for the rest see `fail`.
         """
         if not seconds >= 0:
             raise InvalidArgument(f"seconds: expected at least 0, got {seconds!r}")
@@ -203,8 +203,8 @@ class FaultyStorage:
                 if plan.skip:
                     plan.skip -= 1
                     continue
-                if plan.error is not None and any(other.error is not None for other in due):
-                    continue  # its turn is the next call: one call fails but once
+                if any((other.error is None) is (plan.error is None) for other in due):
+                    continue  # its turn is the next call: one call fails but once, and waits but once
                 due.append(plan)
                 plan.begun = True
                 plan.left -= 1
@@ -285,7 +285,7 @@ def _raised(call: FaultyCall, error: BaseException | None) -> BaseException:
 def _fail(due: list[_Plan], *, after: bool) -> None:
     for plan in due:
         if plan.error is not None and plan.after is after:
-            raise plan.error
+            raise plan.error.with_traceback(None)  # or that of the last time grows
 
 
 def _ending(listing: Iterator[T], due: list[_Plan]) -> Iterator[T]:
