@@ -26,8 +26,8 @@ DIST = ROOT / "dist"
 #: What a copy of the repository does without.
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "build", "dist", "var", "node_modules")
 
-#: What is tried with the wheel and the newest releases: whatever needs the package's own files, or its metadata, and the
-#: applications. The parsers are tried with it below.
+#: What is tried with the wheel and the newest releases: whatever needs the package's own files, or its metadata, and
+#: the applications. The parsers are tried with it below.
 WITH_WHEEL = (
     "tests/test_package.py",
     "tests/test_image.py",
