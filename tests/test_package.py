@@ -77,7 +77,7 @@ def test_the_package_has_a_version() -> None:
 
 def test_the_description_stands_alone() -> None:
     """It is the README, without a link that leads nowhere outside of the repository."""
-    description = metadata("safeupload")["Description"]
+    description = str(metadata("safeupload").json["description"])
 
     assert description.lstrip().startswith("# safeupload")
     assert re.findall(r"\]\((?!https://)[^)]*\)", description) == []

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -258,7 +259,39 @@ def test_what_must_be_done_is_done(times: int) -> None:
 
     asyncio.run(main())
     assert done == ["done"]
-    assert len(cancellations) == times
+    assert len(cancellations) == 1
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["free", "taken"])
+def test_what_must_be_done_is_done_while_it_is_cancelled_at_every_turn(*, taken: bool) -> None:
+    """A scope of anyio's does that to a task that awaits another one; it neither hangs nor keeps each cancellation."""
+    done: list[str] = []
+    cancellations: list[BaseException] = []
+    limiter = anyio.CapacityLimiter(1)
+
+    async def inner(begun: asyncio.Event) -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await to_the_end(lambda: done.append("done"), limiter, cancellations)
+
+    async def outer(begun: asyncio.Event) -> None:
+        await asyncio.create_task(inner(begun))
+
+    async def main() -> None:
+        begun = asyncio.Event()
+        if taken:
+            limiter.acquire_on_behalf_of_nowait("another")
+            asyncio.get_running_loop().call_later(0.1, limiter.release_on_behalf_of, "another")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outer, begun)
+            await begun.wait()
+            tasks.cancel_scope.cancel()
+
+    asyncio.run(main())
+    assert done == ["done"]
+    assert len(cancellations) == 1
+    assert limiter.borrowed_tokens == 0
 
 
 def test_what_must_be_done_may_raise() -> None:

@@ -6,6 +6,8 @@ import math
 import os
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import anyio
@@ -101,16 +103,11 @@ async def to_completion(function: Callable[[], T], limiter: anyio.CapacityLimite
     sure never to begin.
     """
     job = _Job(function)
-    cancelled = anyio.get_cancelled_exc_class()
     try:
         return await anyio.to_thread.run_sync(job, limiter=limiter or anyio.CapacityLimiter(math.inf))
-    except cancelled:
+    except anyio.get_cancelled_exc_class():
         while not job.call_off():
-            try:
-                with anyio.CancelScope(shield=True):
-                    await anyio.sleep(_POLL)
-            except cancelled:  # told once more; the first is still to be delivered
-                continue
+            await _a_moment()
         raise
 
 
@@ -122,6 +119,10 @@ async def to_the_end(
 
     A scope's cancellation waits outside. asyncio's own goes through every shield, so it is caught, and left in
     `cancellations` for the caller to raise when it is time.
+
+    It may come again at every turn of the event loop: a scope of anyio's does that to whoever awaits a task, which is
+    told too. Then nothing that has to be awaited would ever begin, so what was called off before its thread began is
+    begun without awaiting anything.
     """
     done: Future[T] = Future()
 
@@ -131,10 +132,33 @@ async def to_the_end(
         except BaseException as error:  # noqa: BLE001 - for the caller, below
             done.set_exception(error)
 
-    while not done.done():  # a call that was called off before its thread began is made again
-        try:
-            with anyio.CancelScope(shield=True):
-                await to_completion(work, limiter)
-        except anyio.get_cancelled_exc_class() as error:
-            cancellations.append(error)
+    try:
+        with anyio.CancelScope(shield=True):
+            await to_completion(work, limiter)
+    except anyio.get_cancelled_exc_class() as error:
+        cancellations.append(error)
+        if not done.done():
+            await _begun_at_once(work, done, limiter)
     return done.result()
+
+
+async def _begun_at_once(work: Callable[[], None], done: Future[T], limiter: anyio.CapacityLimiter) -> None:
+    """Do the work in a thread of its own as soon as the limiter has a place, whatever comes of awaiting."""
+    while True:
+        try:
+            limiter.acquire_on_behalf_of_nowait(done)
+            break
+        except anyio.WouldBlock:
+            await _a_moment()
+    try:
+        threading.Thread(target=copy_context().run, args=(work,)).start()
+        while not done.done():
+            await _a_moment()
+    finally:
+        limiter.release_on_behalf_of(done)
+
+
+async def _a_moment() -> None:
+    """Let others go on; a cancellation has been told already."""
+    with suppress(anyio.get_cancelled_exc_class()), anyio.CancelScope(shield=True):
+        await anyio.sleep(_POLL)

@@ -22,7 +22,7 @@ from fakes import THUMB, files, picture
 
 from safeupload import AsyncUploads, Uploads
 from safeupload._keys import MarkName
-from safeupload.storage import LocalStorage
+from safeupload.storage import LocalStorage, MemoryStorage
 from safeupload.storage._base import Failure, Mark
 
 PAUSE = 0.001  # seconds; the middle of a step
@@ -326,3 +326,38 @@ def _moment_of_commit(folder: Path) -> int:
     world.database.commit = noting  # type: ignore[method-assign]
     anyio.run(replace, AsyncUploads(world.storage, references=world.database.used), world.database)
     return begins[0]
+
+
+def test_a_scope_that_cancels_at_every_turn_ends() -> None:
+    """A scope of anyio's around somebody who awaits our task does; what is on record is all that is left to others."""
+    storage = MemoryStorage()
+    rows: list[str | None] = [None]
+
+    async def used(keys: list[str]) -> list[str]:
+        return [key for key in keys if key in rows]
+
+    uploads = AsyncUploads(storage, references=used)
+
+    async def inner(begun: asyncio.Event) -> None:
+        async def commit() -> None:
+            begun.set()
+            await asyncio.sleep(60)
+
+        async with uploads.replace(picture("new")) as new:
+            new.replacing(rows[0])
+            await new.commit(commit)
+
+    async def outer(begun: asyncio.Event) -> None:
+        await asyncio.create_task(inner(begun))
+
+    async def main() -> None:
+        begun = asyncio.Event()
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(outer, begun)
+                await begun.wait()
+                tasks.cancel_scope.cancel()
+
+    asyncio.run(main())
+    assert len(list(storage.keys())) == len(list(storage.marks())) == 1
+    assert len(Uploads(storage, references=lambda keys: []).recover(min_age=0).removed) == 1
