@@ -56,6 +56,9 @@ def of_wheel(root: Path, wheel: Path) -> Iterator[str]:
         found = set(archive.namelist())
         yield from (f"the wheel lacks {name}" for name in sorted(expected - found))
         yield from (f"the wheel has {name} as well" for name in sorted(found - expected))
+        for name in sorted(name for name in expected & found if not name.startswith(info)):
+            if archive.read(name) != (root / "src" / name).read_bytes():
+                yield f"the wheel has another {name}"
         if f"{project['name']}/py.typed" not in found:
             yield "the wheel has no py.typed"
         metadata = archive.read(f"{info}/METADATA") if f"{info}/METADATA" in found else b""

@@ -67,6 +67,7 @@ def test_a_wheel_that_is_right(root: Path, tmp_path: Path) -> None:
     [
         ({"safeupload/py.typed": None}, "the wheel lacks safeupload/py.typed"),
         ({"safeupload/__init__.py": None}, "the wheel lacks safeupload/__init__.py"),
+        ({"safeupload/__init__.py": "x = 1"}, "the wheel has another safeupload/__init__.py"),
         ({"tests/test_x.py": ""}, "the wheel has tests/test_x.py as well"),
         ({f"{INFO}/licenses/LICENSE": "GPL"}, "the wheel's license is another one"),
         ({f"{INFO}/METADATA": METADATA.replace("Version: 1.0", "Version: 1.1")}, "Version: 1.1, not 1.0"),
@@ -80,6 +81,7 @@ def test_a_wheel_that_is_right(root: Path, tmp_path: Path) -> None:
     ids=[
         "no py.typed",
         "no module",
+        "another",
         "tests",
         "license",
         "version",
