@@ -770,29 +770,32 @@ def test_crashes_lose_none_of_the_others_in_a_thousand(workers: WorkerProcesses)
 def test_the_event_loop_goes_on(workers: WorkerProcesses) -> None:
     """While a worker works, and while one is ended; a cancelled call leaves none at work."""
 
-    async def main() -> list[float]:
-        gaps, last = [0.0], time.monotonic()
+    async def main() -> dict[str, int]:
+        ticks = 0
+        meanwhile: dict[str, int] = {}
 
         async def tick() -> None:
-            nonlocal last
+            nonlocal ticks
             while True:
                 await anyio.sleep(0.005)
-                now = time.monotonic()
-                gaps.append(now - last)
-                last = now
+                ticks += 1
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(tick)
             assert (await normalize_async(plant("slow"), decoder=workers)).width == 300
+            meanwhile["worked"] = ticks
             with pytest.raises(DecoderTimeout):
                 await normalize_async(plant("sleep"), decoder=workers)
+            meanwhile["ended"] = ticks - sum(meanwhile.values())
             with anyio.move_on_after(0.1):
                 await normalize_async(plant("slow"), decoder=workers)
             assert workers._taken == 0
+            meanwhile["was cancelled"] = ticks - sum(meanwhile.values())
             tasks.cancel_scope.cancel()
-        return gaps
+        return meanwhile
 
-    assert max(asyncio.run(main())) < 0.2
+    # In a loop that is blocked there is one at most. Gaps would say how busy the machine is with other things.
+    assert min(asyncio.run(main()).values()) > 3
 
 
 def test_uploads_decode_where_they_are_told(workers: WorkerProcesses, tmp_path: Path) -> None:

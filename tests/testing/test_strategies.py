@@ -59,7 +59,9 @@ def test_uploads_reach_both_outcomes_and_many_refusals() -> None:
             seen[error.code] += 1
 
     count()
-    assert {"JPEG", "PNG", "GIF", "WEBP", "corrupt", "not_an_image", "empty", "too_many_pixels"} <= set(seen)
+    # Which are drawn depends on the modules that are there: Hypothesis draws from their constants, too.
+    assert len(AVATAR.formats & set(seen)) > 2
+    assert {"corrupt", "not_an_image", "empty", "too_many_pixels"} <= set(seen)
 
 
 def test_pictures_shrink_to_what_is_plain() -> None:
