@@ -41,7 +41,7 @@ def test_compare_measures_both_ways(tmp_path: Path) -> None:
         assert costs["safeupload"]["peak"] < costs["plain"]["peak"]
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("backend", ["asyncio", pytest.param("trio", marks=pytest.mark.long)])
 def test_concurrency_measures_the_loop(tmp_path: Path, backend: str) -> None:
     """The ticker ticks through every part of the run, and a busy thread makes it late."""
     arguments = ["--scale", "0.1", "--uploads", "4", "--backend", backend, "--busy", "--plain"]
@@ -88,6 +88,7 @@ def test_a_process_of_its_own_is_measured(tmp_path: Path) -> None:
     assert all(row["times"] == pytest.approx(row["there"] / row["here"]) for row in rows)
 
 
+@pytest.mark.long
 def test_a_sweep_takes_the_requests_that_it_has_to(tmp_path: Path) -> None:
     """Each page is listed once, each 900 files are a question; marks are listed where a file has no row."""
     rows = {row["name"]: row for row in run("sweeping.py", tmp_path / "rows", "--quick", "--check")}
@@ -103,6 +104,7 @@ def test_a_sweep_takes_the_requests_that_it_has_to(tmp_path: Path) -> None:
     assert all(row["seconds"] > 0 for row in rows.values())
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not MEASURES_MEMORY, reason="reads what Linux knows of a process")
 def test_bodies_that_are_too_large_meet_the_limits(tmp_path: Path) -> None:
     """On each kind of server, with a Content-Length and without one, the goals are kept."""

@@ -339,7 +339,7 @@ def test_end_to_end(run: ModuleType, tmp_path: Path) -> None:
     for name in ("pyproject.toml", "run.py", "README.md", "LICENSE"):
         copy.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, copy)
-    for name in ("requirements", "src", "demo"):
+    for name in ("requirements", "release", "src", "demo"):
         shutil.copytree(ROOT / name, copy / name)
     junk = tmp_path / "junk"
     junk.mkdir()

@@ -40,11 +40,13 @@ def test_the_field_and_the_limit(tmp_path: Path) -> None:
     run(tmp_path, name="django_edge.py", least=27)
 
 
+@pytest.mark.long
 def test_the_page_about_frameworks(tmp_path: Path) -> None:
     """What the pages show for Django."""
     run(tmp_path, name="django_page.py", least=8)
 
 
+@pytest.mark.long
 def test_the_page_about_migrating(tmp_path: Path) -> None:
     """What the page shows takes over a folder of Django's."""
     run(tmp_path, name="django_adopting.py", least=2)

@@ -256,4 +256,4 @@ def test_p5_p6_p7_in_any_order(kind: type[Storages]) -> None:
 @pytest.mark.parametrize("kind", [Storages, LeasedStorages], ids=["locks", "leases"])
 def test_p5_p6_p7_in_any_order_for_long(kind: type[Storages]) -> None:
     """The same, many more times."""
-    run_state_machine_as_test(kind, settings=settings(max_examples=600, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(kind, settings=settings(max_examples=300, stateful_step_count=40, deadline=None))

@@ -58,6 +58,7 @@ class TestLocalStorage(StorageContract):
         return LocalStorage(storage._root)
 
 
+@pytest.mark.long
 class TestLocalStorageWithoutLinks(StorageContract):
     """A folder without hard links, as on FAT."""
 
@@ -81,6 +82,7 @@ def _not_permitted(*_: Any, **__: Any) -> None:  # noqa: ANN401
     raise PermissionError(1, "Operation not permitted")
 
 
+@pytest.mark.long
 class TestObjectStorageInMemory(StorageContract):
     """The object store that obstore has for tests."""
 

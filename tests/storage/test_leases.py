@@ -242,6 +242,7 @@ def test_a_mark_that_was_left_does_not_end_a_retention(bucket: Bucket, kind: str
     assert {name.retain for name in storage.marks()} == {100_000}
 
 
+@pytest.mark.long
 def test_replacements_keep_up_with_what_was_retained(
     bucket: Bucket, storage: BucketStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
