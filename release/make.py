@@ -40,7 +40,7 @@ WITH_WHEEL = (
     "tests/cli/test_cli_main.py",
     "tests/replacement/test_parts.py",
     "tests/storage/test_local.py",
-"tests/testing/test_plugin.py",
+    "tests/testing/test_plugin.py",
     "tests/testing/test_testing.py",
     "examples/fastapi_example",
     "examples/flask_example",

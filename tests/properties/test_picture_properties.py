@@ -238,7 +238,10 @@ def test_p4_pictures(family: str, data: st.DataObject) -> None:
 @every_kind
 @pytest.mark.parametrize(
     "size",
-    [pytest.param((250, 180), marks=pytest.mark.long, id="little smaller"), pytest.param((500, 380), id="much smaller")],
+    [
+        pytest.param((250, 180), marks=pytest.mark.long, id="little smaller"),
+        pytest.param((500, 380), id="much smaller"),
+    ],
 )
 def test_p4_each_kind(kind: Kind, size: tuple[int, int]) -> None:
     """P4: each kind of file, with each of its profiles, gives the result of the careful reference."""
