@@ -42,6 +42,8 @@ _EVERY: Final = 5.0  # seconds between two looks at the processes
 _KILLS: Final = 200  # one worker is killed for so many uploads
 #: Growth of the resident memory, from the second quarter of the time to the last, that is noise.
 _GROWTH: Final = 1.1
+#: Of so many looks the median is taken, at least: one look sees whatever is decoded at the moment.
+_LOOKS: Final = 5
 _BOUNDARY: Final = "a-boundary-that-no-picture-has"
 
 
@@ -235,7 +237,7 @@ def judge(clients: Sequence[Client], looks: Sequence[Look], kills: int) -> list[
     if crashed > kills:
         wrong.append(f"{crashed} uploads crashed, {kills} workers were killed")
     quarter = len(looks) // 4
-    if quarter:
+    if quarter >= _LOOKS:
         early, late = looks[quarter : 2 * quarter], looks[-quarter:]
         for name in Look._fields:
             before, after = (median(getattr(each, name) for each in part) for part in (early, late))
