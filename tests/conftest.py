@@ -10,7 +10,7 @@ _COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, H
 _REPEATABLE = "CI" in os.environ
 
 settings.register_profile("ordinary", _COMMON, max_examples=30, derandomize=_REPEATABLE)
-settings.register_profile("long", _COMMON, max_examples=400, derandomize=_REPEATABLE)
+settings.register_profile("long", _COMMON, max_examples=300, derandomize=_REPEATABLE)
 
 
 def pytest_configure(config: pytest.Config) -> None:
